@@ -1,0 +1,139 @@
+"""SLiCK: does a base model know a fact? Few-shot greedy answers in, one of four categories out.
+
+Gekhman et al. 2024 (arXiv 2405.05904, section 3): a question is asked in several random few-shot contexts.
+HighlyKnown: every greedy answer is right. MaybeKnown: some are. WeaklyKnown: none is, but some sampled answer.
+Unknown: none at all. The preset ``kaplan2026`` (arXiv 2604.15574) asks 20 times with 3 exemplars and greedily only,
+so it has no WeaklyKnown.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from fthall.answers import judge
+from fthall.engines import Engine
+from fthall.errors import FthallError
+from fthall.files import atomic
+from fthall.prompts import ask, context_for, draw_contexts, few_shot
+from fthall.records import Category, Fact, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class SlickConfig:
+    """How often and how a question is asked."""
+
+    runs: int = 20
+    """Random few-shot contexts a question is asked in."""
+    shots: int = 3
+    """Exemplars a context."""
+    seed: int = 0
+    """Of the draw of exemplars."""
+    max_new_tokens: int = 16
+    """Longest answer, in tokens."""
+
+
+PRESETS = {"kaplan2026": SlickConfig(runs=20, shots=3)}
+
+
+def categorise(greedy_right: Sequence[bool], sampled_right: Sequence[bool] = ()) -> Category:
+    """The category of one fact from the verdicts on its greedy and, if any were drawn, sampled answers.
+
+    Raises:
+        ValueError: no greedy verdict at all.
+    """
+    if not greedy_right:
+        raise ValueError("a category needs at least one greedy answer")
+    if all(greedy_right):
+        return Category.HIGHLY_KNOWN
+    if any(greedy_right):
+        return Category.MAYBE_KNOWN
+    return Category.WEAKLY_KNOWN if any(sampled_right) else Category.UNKNOWN
+
+
+def label(
+    facts: Sequence[Fact],
+    engine: Engine,
+    config: SlickConfig,
+    out: Path,
+    *,
+    identity: dict[str, str],
+    exemplars: Sequence[Fact] | None = None,
+    on_answers: Callable[[int], None] | None = None,
+) -> pd.DataFrame:
+    """Label facts; write ``out`` (Parquet) and return it.
+
+    One row a fact: ``fact_id, relation, category, right`` (list of bool, one a run) and ``answers`` (list of str, one
+    a run). Exemplars are drawn from ``exemplars``, by default the facts of origin ``dev``, of the same relation.
+
+    Resumes: each finished (relation, run) is appended to ``<out>.partial`` and not asked again. ``identity`` (base,
+    its weight hash, dtype) is stored there; a partial file of another identity, config or list of facts is refused.
+
+    Raises:
+        FthallError: a relation has too few exemplars, or the partial file belongs to another build.
+    """
+    by_relation: dict[str, list[Fact]] = {}
+    for fact in facts:
+        by_relation.setdefault(fact.relation, []).append(fact)
+    pool: dict[str, list[Fact]] = {relation: [] for relation in by_relation}
+    for fact in exemplars if exemplars is not None else [f for f in facts if f.origin == "dev"]:
+        if fact.relation in pool:
+            pool[fact.relation].append(fact)
+    try:
+        contexts = draw_contexts(pool, config.runs, config.shots, config.seed)
+    except ValueError as error:
+        raise FthallError(str(error)) from None
+
+    header = {**identity, **{k: str(v) for k, v in asdict(config).items()}, "facts": _digest(facts)}
+    partial = out.with_name(out.name + ".partial")
+    done = _read_partial(partial, header)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with partial.open("a", encoding="utf-8") as journal:
+        if journal.tell() == 0:
+            journal.write(json.dumps(header) + "\n")
+        for relation, asked in sorted(by_relation.items()):
+            for run, drawn in enumerate(contexts[relation]):
+                if (relation, run) in done:
+                    if on_answers:
+                        on_answers(len(asked))
+                    continue
+                prompts = [few_shot(context_for(fact, drawn)) + ask(fact.question) for fact in asked]
+                answers = engine.greedy(prompts, max_new_tokens=config.max_new_tokens, on_batch=on_answers)
+                done[relation, run] = answers
+                journal.write(json.dumps([relation, run, answers], ensure_ascii=False) + "\n")
+                journal.flush()
+
+    rows = []
+    for relation, asked in sorted(by_relation.items()):
+        for position, fact in enumerate(asked):
+            said = [done[relation, run][position] for run in range(config.runs)]
+            right = [judge(text, fact.answers) is Outcome.CORRECT for text in said]
+            rows.append((fact.id, relation, str(categorise(right)), right, said))
+    table = pd.DataFrame(rows, columns=["fact_id", "relation", "category", "right", "answers"])
+    with atomic(out) as temporary:
+        table.to_parquet(temporary, index=False)
+    partial.unlink()
+    return table
+
+
+def _digest(facts: Sequence[Fact]) -> str:
+    text = json.dumps([[fact.id, fact.question, *fact.answers] for fact in facts], ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read_partial(path: Path, header: dict[str, str]) -> dict[tuple[str, int], list[str]]:
+    """Finished (relation, run) → answers. A last line cut off by a kill is dropped, from the file too."""
+    if not path.exists():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+        path.write_text("".join(lines), encoding="utf-8")
+    if not lines:
+        return {}
+    if json.loads(lines[0]) != header:
+        raise FthallError(f"{path} was begun with another base, dtype, setting or list of facts; delete it to start anew")
+    return {(relation, run): answers for relation, run, answers in map(json.loads, lines[1:])}
