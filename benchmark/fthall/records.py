@@ -1,7 +1,9 @@
 """The nouns of fthall, as frozen dataclasses. Nothing else is passed between stages."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Category(StrEnum):
@@ -69,3 +71,16 @@ class EpochPoint:
     held: float
     held_val: float
     train_loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The frozen, hashed splits of a track. Made by :mod:`fthall.splits`, verified whenever it is loaded."""
+
+    track: str
+    """``<source>/<base>``, e.g. ``geonames/smollm2-135m``."""
+    digest: str
+    """SHA-256 that pins everything in the release: two releases with the same digest are the same."""
+    manifest: Mapping[str, Any]
+    """``release.yaml``: source, base, SLiCK settings, the rule, counts per relation, file hashes."""
+    splits: Mapping[Split, tuple[Fact, ...]]

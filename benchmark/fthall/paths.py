@@ -1,0 +1,16 @@
+"""Where the data that ships with fthall lies: inside the installed package, or in the repository."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+_REPOSITORY = _PACKAGE.parent.parent
+
+
+def data_dir(name: str) -> Path:
+    """The folder ``tasks``, ``submissions`` or ``leaderboard``.
+
+    A built wheel carries copies under ``fthall/_data``; in a checkout (or an editable install) the repository's own
+    folders are used.
+    """
+    packaged = _PACKAGE / "_data" / name
+    return packaged if packaged.is_dir() else _REPOSITORY / name

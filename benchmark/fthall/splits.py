@@ -1,0 +1,194 @@
+"""Categories in, a release out: the frozen splits of a track, and the checks that they are what they say.
+
+A release is a folder ``<source>/<base>/`` with ``release.yaml`` (the manifest), one JSON-lines file a split, and
+``labels.csv`` (the category of every fact that was asked, kept or not).
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from fthall.answers import normalise
+from fthall.errors import FthallError
+from fthall.files import read_jsonl, sha256, write_jsonl, write_text
+from fthall.paths import data_dir
+from fthall.records import Category, Fact, Release, Split
+
+SCHEMA = 1
+MIN_HIGHLY_KNOWN = 0.30
+"""A relation is kept if at least this share of its facts is HighlyKnown (arXiv 2604.15574)."""
+
+
+def releases_dir() -> Path:
+    """Where the shipped releases are."""
+    return data_dir("tasks") / "releases"
+
+
+def tracks() -> list[str]:
+    """The tracks that ship with fthall, sorted."""
+    root = releases_dir()
+    return sorted(str(file.parent.relative_to(root).as_posix()) for file in root.glob("*/*/release.yaml"))
+
+
+def relation_table(labels: pd.DataFrame, min_highly_known: float) -> dict[str, dict[str, Any]]:
+    """For each relation: how many facts were asked, how many fell in each category, and whether it is kept."""
+    table: dict[str, dict[str, Any]] = {}
+    for relation, rows in sorted(labels.groupby("relation")):
+        counts = Counter(rows["category"])
+        share = counts[Category.HIGHLY_KNOWN] / len(rows)
+        table[str(relation)] = {
+            "asked": len(rows),
+            **{str(category): counts[category] for category in Category},
+            "highly_known_share": round(share, 4),
+            "kept": share >= min_highly_known,
+        }
+    return table
+
+
+def split(
+    facts: Sequence[Fact], labels: pd.DataFrame, sizes: Mapping[Split, int], *, min_highly_known: float, seed: int
+) -> dict[Split, tuple[Fact, ...]]:
+    """Draw the four splits from labelled facts.
+
+    ``known`` (HighlyKnown) and ``unknown`` (Unknown) come from origin ``train``; ``held_val`` and ``held``
+    (HighlyKnown) from ``dev``; all from the kept relations only. No subject stands in two splits. The order is that of
+    a seeded hash of the fact ids, so it does not hang on the order of the files.
+
+    Raises:
+        FthallError: a split comes out smaller than its size asks.
+    """
+    category = dict(zip(labels["fact_id"], labels["category"], strict=True))
+    table = relation_table(labels, min_highly_known)
+    drawn = sorted(
+        (fact for fact in facts if fact.id in category and table[fact.relation]["kept"]),
+        key=lambda fact: hashlib.sha256(f"{seed}/{fact.id}".encode()).digest(),
+    )
+    wanted = {
+        Split.KNOWN: ("train", Category.HIGHLY_KNOWN),
+        Split.UNKNOWN: ("train", Category.UNKNOWN),
+        Split.HELD_VAL: ("dev", Category.HIGHLY_KNOWN),
+        Split.HELD: ("dev", Category.HIGHLY_KNOWN),
+    }
+    used: dict[str, Split] = {}
+    splits: dict[Split, tuple[Fact, ...]] = {}
+    for name, (origin, wants) in wanted.items():
+        chosen: list[Fact] = []
+        for fact in drawn:
+            if len(chosen) == sizes[name]:
+                break
+            if fact.origin == origin and category[fact.id] == wants:
+                subject = normalise(fact.subject)
+                if used.setdefault(subject, name) is name:
+                    chosen.append(fact)
+        if len(chosen) < sizes[name]:
+            raise FthallError(
+                f"only {len(chosen)} facts for the split {name!r}, {sizes[name]} asked; "
+                f"label more facts, ask for fewer, or lower the {min_highly_known:.0%} rule (kept relations: "
+                f"{', '.join(r for r, row in table.items() if row['kept']) or 'none'})"
+            )
+        splits[name] = tuple(chosen)
+    return splits
+
+
+def build(
+    folder: Path,
+    *,
+    track: str,
+    facts: Sequence[Fact],
+    labels: pd.DataFrame,
+    sizes: Mapping[Split, int],
+    source: Mapping[str, Any],
+    base: Mapping[str, Any],
+    slick: Mapping[str, Any],
+    min_highly_known: float = MIN_HIGHLY_KNOWN,
+    seed: int = 0,
+) -> Release:
+    """Draw the splits and write the release folder.
+
+    ``labels`` has the columns ``fact_id, relation, category, right`` of :func:`fthall.slick.label`.
+
+    Raises:
+        FthallError: the folder holds a release already (they are immutable), or a split comes out too small.
+    """
+    if (folder / "release.yaml").exists():
+        raise FthallError(f"{folder} holds a release already and releases never change; choose another folder")
+    splits = split(facts, labels, sizes, min_highly_known=min_highly_known, seed=seed)
+    files: dict[str, Any] = {}
+    for name, chosen in splits.items():
+        path = folder / f"{name}.jsonl"
+        write_jsonl(path, map(_row, chosen))
+        files[path.name] = {
+            "facts": len(chosen),
+            "relations": dict(sorted(Counter(fact.relation for fact in chosen).items())),
+            "sha256": sha256(path),
+        }
+    ledger = pd.DataFrame(
+        {"fact_id": labels["fact_id"], "category": labels["category"], "right": [sum(bits) for bits in labels["right"]]}
+    )
+    write_text(folder / "labels.csv", ledger.to_csv(index=False, lineterminator="\n"))
+    files["labels.csv"] = {"facts": len(ledger), "sha256": sha256(folder / "labels.csv")}
+    manifest: dict[str, Any] = {
+        "schema": SCHEMA,
+        "track": track,
+        "source": dict(source),
+        "base": dict(base),
+        "slick": dict(slick),
+        "rule": {"min_highly_known": min_highly_known, "seed": seed},
+        "relations": relation_table(labels, min_highly_known),
+        "files": files,
+    }
+    manifest["digest"] = _digest(manifest)
+    write_text(folder / "release.yaml", yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=120))
+    return load(str(folder))
+
+
+def load(track: str) -> Release:
+    """Load and verify a release by the name of its track, or by the path of its folder.
+
+    Raises:
+        FthallError: unknown track, unreadable release, or one whose bytes differ from what its manifest says.
+    """
+    folder = releases_dir() / track
+    if not (folder / "release.yaml").is_file():
+        folder = Path(track)
+    try:
+        manifest = yaml.safe_load((folder / "release.yaml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FthallError(
+            f"unknown track {track!r}; known tracks: {', '.join(tracks()) or 'none'}; or give a release's folder"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise FthallError(f"{folder}/release.yaml is not readable: {' '.join(str(error).split())}") from None
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise FthallError(f"{folder}/release.yaml is no release of schema {SCHEMA}; update fthall, or fetch it again")
+    if manifest.get("digest") != _digest(manifest):
+        raise FthallError(f"{folder}/release.yaml was altered (its digest does not match); fetch the release again")
+    for name, entry in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise FthallError(f"{path} is missing; fetch the release again")
+        if sha256(path) != entry["sha256"]:
+            raise FthallError(f"{path} was altered (its sha256 is not the manifest's); fetch the release again")
+    splits = {name: tuple(map(_fact, read_jsonl(folder / f"{name}.jsonl"))) for name in Split}
+    return Release(track=manifest["track"], digest=manifest["digest"], manifest=manifest, splits=splits)
+
+
+def _row(fact: Fact) -> dict[str, Any]:
+    return asdict(fact)
+
+
+def _fact(row: Mapping[str, Any]) -> Fact:
+    return Fact(**{**row, "answers": tuple(row["answers"])})
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of the manifest, its own digest left out; the files' hashes in it pin their bytes too."""
+    rest = {key: value for key, value in manifest.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,243 @@
+"""What arrives by pull request: its schema, and the checks that it is what it claims.
+
+A submission is a folder of plain data, never executed and never unpickled::
+
+    submissions/<source>/<base>/<slug>/
+        submission.yaml      the card: who, what, how
+        results.json         counts per split, and the trajectory if there is one
+        samples/<split>.jsonl   every answer: {"fact_id": …, "prediction": …}
+
+The counts are redundant on purpose: they are recomputed here from the answers, with the one scorer, and must agree.
+"""
+
+import datetime
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import pandas as pd
+import pandera.pandas as pa
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fthall import splits
+from fthall.answers import judge
+from fthall.errors import FthallError
+from fthall.files import read_json, read_jsonl
+from fthall.records import Answer, Outcome, Release, Split
+
+SCHEMA = 1
+MAX_FILE_BYTES = 5 * 1024 * 1024
+MAX_PREDICTION = 500
+
+_Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+_Text = Annotated[str, Field(min_length=1, max_length=500)]
+_Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+_Scalar = str | int | float | bool | None
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Card(_Strict):
+    """``submission.yaml``."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    track: _Text
+    """``<source>/<base>``; the folder must lie under it."""
+    release: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Digest of the release that was trained and evaluated on."""
+    entry: _Slug
+    """What is ranked: all submissions of one entry are its seeds."""
+    title: Annotated[str, Field(min_length=1, max_length=80)]
+    """How the leaderboard calls the entry."""
+    method: _Slug
+    """The family, e.g. ``sft``, ``freeze``, ``self-distill``."""
+    description: Annotated[str, Field(max_length=500)] = ""
+    seed: Annotated[int, Field(ge=0)]
+    trained_on: list[Split]
+    """Which splits were trained on; the Only-Known reference lacks ``unknown``."""
+    hyperparameters: dict[_Slug | Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")], _Scalar]
+    base_weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """:func:`fthall.models.weights_sha256` of the model training started from."""
+    authors: Annotated[list[_Text], Field(min_length=1, max_length=50)]
+    contact: _Text
+    url: Annotated[str, Field(pattern=r"^https://", max_length=300)] | None = None
+    """Where weights or code are."""
+    hardware: _Text
+    command: _Text
+    """What was typed."""
+    versions: dict[str, Annotated[str, Field(max_length=80)]]
+    created: datetime.date
+
+
+class Counts(_Strict):
+    """Outcomes of one split."""
+
+    correct: Annotated[int, Field(ge=0)]
+    wrong: Annotated[int, Field(ge=0)]
+    abstained: Annotated[int, Field(ge=0)]
+
+
+class Point(_Strict):
+    """One epoch of a trajectory, accuracies in percent (see :class:`fthall.records.EpochPoint`)."""
+
+    epoch: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    known: _Percent
+    unknown: _Percent
+    held: _Percent
+    held_val: _Percent
+    train_loss: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+
+class Agreement(_Strict):
+    """The answers given during training against lm-eval's on the saved checkpoint."""
+
+    compared: Annotated[int, Field(ge=0)]
+    differing: list[str]
+    """Fact ids whose outcome differs."""
+
+
+class Results(_Strict):
+    """``results.json``."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    counts: dict[Split, Counts]
+    trajectory: list[Point] = Field(default_factory=list)
+    agreement: Agreement | None = None
+    train_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
+class Submission(BaseModel):
+    """A validated submission."""
+
+    model_config = ConfigDict(frozen=True)
+    slug: str
+    card: Card
+    results: Results
+    answers: dict[Split, tuple[Answer, ...]]
+
+    def accuracy(self, split: Split) -> float:
+        """Exact match on a split, percent."""
+        rows = self.answers[split]
+        return 100 * sum(a.outcome is Outcome.CORRECT for a in rows) / len(rows)
+
+
+_SAMPLES = pa.DataFrameSchema(
+    {
+        "fact_id": pa.Column(str, unique=True),
+        "prediction": pa.Column(str, pa.Check.str_length(max_value=MAX_PREDICTION)),
+    },
+    strict=True,
+    coerce=False,
+)
+
+
+def validate(folder: Path, release: Release | None = None) -> Submission:
+    """Check a submission folder whole and return it; its counts are recomputed from its answers.
+
+    Args:
+        folder: ``…/<source>/<base>/<slug>``.
+        release: the release to check against; by default the shipped one of the card's track.
+
+    Raises:
+        FthallError: one line with the first thing that is wrong, where, and what is allowed.
+    """
+    _check_files(folder)
+    card = _parse(Card, _read_yaml(folder / "submission.yaml"), folder / "submission.yaml")
+    results = _parse(Results, read_json(folder / "results.json"), folder / "results.json")
+    if release is None:
+        release = splits.load(card.track)
+    if card.track != release.track:
+        raise FthallError(f"{folder}: track {card.track!r}, but the release is of {release.track!r}")
+    if card.release != release.digest:
+        raise FthallError(
+            f"{folder}: made on release {card.release[:12]}…, but {card.track} is at {release.digest[:12]}…; "
+            "evaluate the checkpoint again with this version of fthall"
+        )
+    if not Path(card.track).parts == folder.resolve().parts[-3:-1]:
+        raise FthallError(f"{folder} must lie in a folder …/{card.track}/<slug>")
+    if card.base_weights_sha256 != release.manifest["base"]["weights_sha256"]:
+        raise FthallError(f"{folder}: base_weights_sha256 is not that of the track's base model")
+    answers = {split: _samples(folder / "samples" / f"{split}.jsonl", split, release) for split in Split}
+    for split, rows in answers.items():
+        found = Counter(answer.outcome for answer in rows)
+        counted = Counts(**{str(outcome): found[outcome] for outcome in Outcome})
+        if split not in results.counts:
+            raise FthallError(f"{folder}/results.json: no counts for {split!r}")
+        if results.counts[split] != counted:
+            raise FthallError(
+                f"{folder}/results.json: {split} claims {_show(results.counts[split])}, its answers give {_show(counted)}"
+            )
+    return Submission(slug=folder.name, card=card, results=results, answers=answers)
+
+
+def _show(counts: Counts) -> str:
+    return " / ".join(f"{value} {name}" for name, value in counts.model_dump().items())
+
+
+def find(root: Path) -> list[Path]:
+    """All submission folders under a root, sorted."""
+    return sorted(file.parent for file in root.glob("*/*/*/submission.yaml"))
+
+
+def _check_files(folder: Path) -> None:
+    """Only the expected files, none a link, none oversized."""
+    if not folder.is_dir():
+        raise FthallError(f"{folder} is no folder; give a submission's folder")
+    expected = {"submission.yaml", "results.json", *(f"samples/{split}.jsonl" for split in Split)}
+    found = set()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            raise FthallError(f"{path} is a link; submissions hold plain files only")
+        if path.is_dir():
+            if name != "samples":
+                raise FthallError(f"unexpected folder {path}; allowed: samples")
+            continue
+        if name not in expected:
+            raise FthallError(f"unexpected file {path}; allowed: {', '.join(sorted(expected))}")
+        if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
+            raise FthallError(f"{path} is not a plain file of at most {MAX_FILE_BYTES // 2**20} MiB")
+        found.add(name)
+    if missing := sorted(expected - found):
+        raise FthallError(f"{folder} lacks {', '.join(missing)}")
+
+
+def _read_yaml(path: Path) -> object:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise FthallError(f"{path} is not readable YAML: {' '.join(str(error).split())[:200]}") from None
+
+
+def _parse(model: type[_Model], value: object, path: Path) -> _Model:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "top level"
+        raise FthallError(f"{path}: {where}: {first['msg']} (found {str(first['input'])[:80]!r})") from None
+
+
+def _samples(path: Path, split: Split, release: Release) -> tuple[Answer, ...]:
+    """Every answer of a split, in the release's order, judged by the one scorer."""
+    table = pd.DataFrame(read_jsonl(path), columns=None)
+    try:
+        _SAMPLES.validate(table)
+    except pa.errors.SchemaError as error:
+        raise FthallError(f"{path}: {str(error).splitlines()[0][:200]}") from None
+    said = dict(zip(table["fact_id"], table["prediction"], strict=True))
+    wanted = {fact.id for fact in release.splits[split]}
+    if said.keys() != wanted:
+        lacking, extra = sorted(wanted - said.keys()), sorted(said.keys() - wanted)
+        raise FthallError(
+            f"{path}: {len(lacking)} facts of the release missing, {len(extra)} not in it"
+            f" (first: {json.dumps((lacking or extra)[0], ensure_ascii=False)})"
+        )
+    return tuple(
+        Answer(fact.id, split, said[fact.id], judge(said[fact.id], fact.answers)) for fact in release.splits[split]
+    )
