@@ -33,7 +33,9 @@ def atomic(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise FthallError(f"cannot write in {path.parent}: {error.strerror}; free space or choose another folder") from None
+        raise FthallError(
+            f"cannot write in {path.parent}: {error.strerror}; free space or choose another folder"
+        ) from None
     temporary = Path(name)
     try:
         yield temporary

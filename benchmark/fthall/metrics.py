@@ -3,6 +3,7 @@
 Accuracies and differences are in percent and percentage points.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -50,7 +51,7 @@ def held_at_plasticity(trajectory: Sequence[EpochPoint], unknown: float) -> floa
     run never gets there.
     """
     points = sorted(trajectory, key=lambda point: point.epoch)
-    for before, after in zip(points, points[1:], strict=False):
+    for before, after in itertools.pairwise(points):
         if before.unknown < unknown <= after.unknown:
             share = (unknown - before.unknown) / (after.unknown - before.unknown)
             return before.held + share * (after.held - before.held)
@@ -58,7 +59,10 @@ def held_at_plasticity(trajectory: Sequence[EpochPoint], unknown: float) -> floa
 
 
 def harmonic_mean(retention: float, plasticity: float) -> float:
-    """For sorting only: harmonic mean of retention ``100 A_held / A_held(reference)`` (capped at 100) and ``A_unknown``."""
+    """For sorting only: harmonic mean of retention and ``A_unknown``, all in percent.
+
+    Retention is ``100 A_held / A_held(reference)``, capped at 100.
+    """
     retention = min(retention, 100.0)
     return 0.0 if retention + plasticity == 0 else 2 * retention * plasticity / (retention + plasticity)
 

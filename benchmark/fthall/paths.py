@@ -7,10 +7,10 @@ _REPOSITORY = _PACKAGE.parent.parent
 
 
 def data_dir(name: str) -> Path:
-    """The folder ``tasks``, ``submissions`` or ``leaderboard``.
+    """The folder ``tasks``, ``leaderboard`` or ``benchmark/recipes``.
 
     A built wheel carries copies under ``fthall/_data``; in a checkout (or an editable install) the repository's own
     folders are used.
     """
-    packaged = _PACKAGE / "_data" / name
+    packaged = _PACKAGE / "_data" / Path(name).name
     return packaged if packaged.is_dir() else _REPOSITORY / name

@@ -9,10 +9,12 @@ so it has no WeaklyKnown.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from fthall.answers import judge
 from fthall.engines import Engine
@@ -87,7 +89,8 @@ def label(
     except ValueError as error:
         raise FthallError(str(error)) from None
 
-    header = {**identity, **{k: str(v) for k, v in asdict(config).items()}, "facts": _digest(facts)}
+    preset = next((name for name, known in PRESETS.items() if replace(config, seed=0) == known), "custom")
+    header = {**identity, "preset": preset, **{k: str(v) for k, v in asdict(config).items()}, "facts": _digest(facts)}
     partial = out.with_name(out.name + ".partial")
     done = _read_partial(partial, header)
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -113,8 +116,11 @@ def label(
             right = [judge(text, fact.answers) is Outcome.CORRECT for text in said]
             rows.append((fact.id, relation, str(categorise(right)), right, said))
     table = pd.DataFrame(rows, columns=["fact_id", "relation", "category", "right", "answers"])
+    # What the labels were made with travels in the file: a release is built from it.
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"fthall": json.dumps(header).encode()})
     with atomic(out) as temporary:
-        table.to_parquet(temporary, index=False)
+        pq.write_table(arrow, temporary)
     partial.unlink()
     return table
 
@@ -135,5 +141,7 @@ def _read_partial(path: Path, header: dict[str, str]) -> dict[tuple[str, int], l
     if not lines:
         return {}
     if json.loads(lines[0]) != header:
-        raise FthallError(f"{path} was begun with another base, dtype, setting or list of facts; delete it to start anew")
+        raise FthallError(
+            f"{path} was begun with another base, dtype, setting or list of facts; delete it to start anew"
+        )
     return {(relation, run): answers for relation, run, answers in map(json.loads, lines[1:])}

@@ -147,7 +147,7 @@ def validate(folder: Path, release: Release | None = None) -> Submission:
         FthallError: one line with the first thing that is wrong, where, and what is allowed.
     """
     _check_files(folder)
-    card = _parse(Card, _read_yaml(folder / "submission.yaml"), folder / "submission.yaml")
+    card = parse_card(_read_yaml(folder / "submission.yaml"), folder / "submission.yaml")
     results = _parse(Results, read_json(folder / "results.json"), folder / "results.json")
     if release is None:
         release = splits.load(card.track)
@@ -168,9 +168,9 @@ def validate(folder: Path, release: Release | None = None) -> Submission:
         counted = Counts(**{str(outcome): found[outcome] for outcome in Outcome})
         if split not in results.counts:
             raise FthallError(f"{folder}/results.json: no counts for {split!r}")
-        if results.counts[split] != counted:
+        if (claimed := results.counts[split]) != counted:
             raise FthallError(
-                f"{folder}/results.json: {split} claims {_show(results.counts[split])}, its answers give {_show(counted)}"
+                f"{folder}/results.json: {split} claims {_show(claimed)}, its answers give {_show(counted)}"
             )
     return Submission(slug=folder.name, card=card, results=results, answers=answers)
 
@@ -212,6 +212,15 @@ def _read_yaml(path: Path) -> object:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise FthallError(f"{path} is not readable YAML: {' '.join(str(error).split())[:200]}") from None
+
+
+def parse_card(value: object, path: Path) -> Card:
+    """Check a card; ``path`` is only for the message.
+
+    Raises:
+        FthallError: a field is unknown, missing or out of range.
+    """
+    return _parse(Card, value, path)
 
 
 def _parse(model: type[_Model], value: object, path: Path) -> _Model:

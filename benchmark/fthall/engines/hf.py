@@ -83,9 +83,7 @@ class HfEngine:
         if not tokens:
             return []
         cache = DynamicCache()
-        self.model(
-            input_ids=torch.tensor([tokens], device=self.model.device), past_key_values=cache, logits_to_keep=1
-        )
+        self.model(input_ids=torch.tensor([tokens], device=self.model.device), past_key_values=cache, logits_to_keep=1)
         return [(layer.keys, layer.values) for layer in cache.layers]
 
     def _decode_batch(

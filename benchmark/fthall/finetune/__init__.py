@@ -1,0 +1,1 @@
+"""Ways to fine-tune: losses, one Trainer, and the stage that makes a run."""

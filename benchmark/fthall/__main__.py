@@ -1,0 +1,5 @@
+"""``python -m fthall``."""
+
+from fthall.cli import main
+
+raise SystemExit(main())

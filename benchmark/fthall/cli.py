@@ -1,0 +1,462 @@
+"""The command line: one thin command a stage, every heavy import inside the command that needs it."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fthall import __version__
+from fthall.errors import FthallError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from fthall.finetune.methods import Recipe, Run
+    from fthall.records import EpochPoint, Release
+
+
+def say(*words: object) -> None:
+    """A line for the user on standard output."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def _progress() -> "Iterator[Progress]":
+    """A progress bar with rate and ETA on standard error; a line now and then where there is no terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as progress:
+        yield progress
+
+
+def _bar(progress: "Progress", description: str, total: int) -> Callable[[int], None]:
+    """A task of a progress display, as the callback the stages take."""
+    task = progress.add_task(description, total=total, rate="")
+
+    def advance(count: int) -> None:
+        progress.advance(task, count)
+        speed = progress.tasks[progress.task_ids.index(task)].speed
+        progress.update(task, rate=f"{speed:.0f}/s" if speed else "")
+
+    return advance
+
+
+def _quiet() -> None:
+    """No progress bars and warnings of libraries between ours."""
+    import os
+    import warnings
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def _tasks_dir(options: argparse.Namespace) -> None:
+    from fthall.paths import data_dir
+
+    say(data_dir("tasks") / "fthall")
+
+
+def _tracks(options: argparse.Namespace) -> None:
+    from fthall import splits
+
+    for name in splits.tracks():
+        release = splits.load(name)
+        sizes = ", ".join(f"{len(facts)} {split}" for split, facts in release.splits.items())
+        say(f"{name}  {sizes}  (release {release.digest[:12]})")
+
+
+def _slick(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from fthall import facts, models, slick
+
+    _quiet()
+    asked = facts.load(options.source)
+    if options.relations:
+        wanted = set(options.relations.split(","))
+        known = {fact.relation for fact in asked}
+        if unknown := wanted - known:
+            raise FthallError(f"unknown relation {sorted(unknown)[0]!r}; known: {', '.join(sorted(known))}")
+        asked = [fact for fact in asked if fact.relation in wanted]
+    config = replace(slick.PRESETS[options.preset], seed=options.seed)
+    if options.out.exists():
+        raise FthallError(f"{options.out} exists; delete it or choose another file")
+    checkpoint = models.find(options.base, options.revision)
+    identity = {"base": options.base, "dtype": options.dtype, "weights_sha256": models.weights_sha256(checkpoint)}
+    model, tokenizer = models.load(checkpoint, dtype=options.dtype)
+    from fthall.engines.hf import HfEngine
+
+    engine = HfEngine(model, tokenizer, batch_size=options.batch_size)
+    with _progress() as progress:
+        advance = _bar(progress, f"SLiCK {options.source}", len(asked) * config.runs)
+        table = slick.label(asked, engine, config, options.out, identity=identity, on_answers=advance)
+    for category, count in table["category"].value_counts().items():
+        say(f"{category:>12}  {count:6d}  {100 * count / len(table):5.1f} %")
+    say(f"labels: {options.out}")
+
+
+def _release_build(options: argparse.Namespace) -> None:
+    from fthall import releases
+
+    release = releases.build_from_labels(
+        options.labels,
+        options.out,
+        source=options.source,
+        base=options.base,
+        sizes=(options.known, options.unknown, options.held, options.held_val),
+        min_highly_known=options.min_highly_known,
+        seed=options.seed,
+    )
+    say(f"{release.track}: {', '.join(f'{len(f)} {s}' for s, f in release.splits.items())}")
+    say(f"release {release.digest[:12]} in {options.out}")
+
+
+def _release_check(options: argparse.Namespace) -> None:
+    from fthall import splits
+
+    for name in options.track or splits.tracks():
+        release = splits.load(name)
+        say(f"{name}: release {release.digest[:12]} verified")
+
+
+def _run_all(
+    recipe: "Recipe",
+    release: "Release",
+    *,
+    track_argument: str,
+    runs: "list[tuple[Run, int]]",
+    work: Path,
+    submissions: Path,
+    options: argparse.Namespace,
+    command: str,
+    resumable: bool,
+) -> None:
+    """Every run of a recipe, one after the other, under one progress bar."""
+    from fthall import experiment
+    from fthall.records import Split
+    from fthall.tracking import local_store
+
+    uri = None if options.no_tracking else options.tracking_uri or local_store(work)
+    questions = sum(len(facts) for facts in release.splits.values())
+    epochs = recipe.training.epochs
+    # One unit is one trained example; a question answered costs about a fifth of one.
+    units = {
+        run.entry: 5 * epochs * sum(len(release.splits[s]) for s in run.trained_on) + (epochs + 3) * questions
+        for run, _ in runs
+    }
+    with _progress() as progress:
+        task = progress.add_task("training and evaluation", total=sum(units[run.entry] for run, _ in runs), rate="")
+        done = 0
+        for number, (run, seed) in enumerate(runs, 1):
+            progress.update(task, description=f"{number}/{len(runs)} {run.entry} seed {seed}", completed=done)
+
+            def on_epoch(point: "EpochPoint", run: "Run" = run) -> None:
+                progress.console.print(
+                    f"  {run.entry:18} epoch {point.epoch:g}: known {point.known:5.1f}  "
+                    f"new facts {point.unknown:5.1f}  old facts {point.held:5.1f}",
+                    highlight=False,
+                )
+
+            submission = experiment.run_one(
+                recipe,
+                run,
+                seed,
+                release,
+                track_argument=track_argument,
+                work=work,
+                submissions=submissions,
+                authors=options.author or ["fthall"],
+                contact=options.contact,
+                command=command,
+                tracking_uri=uri,
+                resumable=resumable,
+                keep_checkpoint=not options.discard_checkpoints,
+                on_examples=lambda count: progress.advance(task, 5 * count),
+                on_answers=lambda count: progress.advance(task, count),
+                on_epoch=on_epoch,
+            )
+            done += units[run.entry]
+            progress.update(task, completed=done)
+            agreement = submission.results.agreement
+            differing = len(agreement.differing) if agreement else 0
+            progress.console.print(
+                f"{run.title} (seed {seed}), by lm-eval: known {submission.accuracy(Split.KNOWN):.1f}, "
+                f"new facts {submission.accuracy(Split.UNKNOWN):.1f}, old facts {submission.accuracy(Split.HELD):.1f}; "
+                f"{differing} of {agreement.compared if agreement else 0} answers differ from those during training",
+                highlight=False,
+            )
+    if uri:
+        say(f"MLflow: mlflow ui --backend-store-uri {uri}")
+
+
+def _run(options: argparse.Namespace) -> None:
+    from fthall import splits
+    from fthall.finetune.methods import load_recipe
+
+    _quiet()
+    recipe = load_recipe(options.recipe)
+    release = splits.load(recipe.track)
+    seeds = [int(s) for s in options.seeds.split(",")] if options.seeds else recipe.seeds
+    entries = {run.entry for run in recipe.runs}
+    chosen = set(options.only.split(",")) if options.only else entries
+    if unknown := chosen - entries:
+        raise FthallError(f"unknown entry {sorted(unknown)[0]!r}; {options.recipe} has {', '.join(sorted(entries))}")
+    runs = [(run, seed) for seed in seeds for run in recipe.runs if run.entry in chosen]
+    _run_all(
+        recipe,
+        release,
+        track_argument=recipe.track,
+        runs=runs,
+        work=options.work,
+        submissions=options.submissions,
+        options=options,
+        command=f"fthall run {options.recipe.as_posix()}",
+        resumable=True,
+    )
+    say(f"submissions: {options.submissions / release.track}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from fthall import metrics, models, splits
+    from fthall.engines.hf import HfEngine
+    from fthall.evaluate import evaluate
+    from fthall.files import write_jsonl
+    from fthall.records import Outcome
+
+    _quiet()
+    release = splits.load(options.track)
+    model, tokenizer = models.load(models.find(options.model, options.revision), dtype=options.dtype)
+    with _progress() as progress:
+        advance = _bar(progress, options.track, sum(len(facts) for facts in release.splits.values()))
+        answers = evaluate(HfEngine(model, tokenizer, batch_size=options.batch_size), release, on_answers=advance)
+    say(f"{'split':10} {'facts':>6} {'correct':>8} {'wrong':>8} {'abstained':>10}")
+    for split, rows in answers.items():
+        found = metrics.counts(rows)
+        shares = {outcome: 100 * found[outcome] / len(rows) for outcome in Outcome}
+        say(
+            f"{split:10} {len(rows):6d} {shares[Outcome.CORRECT]:7.1f}% {shares[Outcome.WRONG]:7.1f}% "
+            f"{shares[Outcome.ABSTAINED]:9.1f}%"
+        )
+    if options.out:
+        rows_out = ({"fact_id": a.fact_id, "prediction": a.prediction} for rows in answers.values() for a in rows)
+        write_jsonl(options.out, rows_out)
+        say(f"answers: {options.out}")
+
+
+def _submit(options: argparse.Namespace) -> None:
+    from fthall import submit
+
+    _quiet()
+    made = submit.from_checkpoint(options.model, options.card, options.out, revision=options.revision)
+    say(f"{made}: valid; commit it and open a pull request")
+
+
+def _validate(options: argparse.Namespace) -> None:
+    from fthall import splits, submission
+
+    release = splits.load(str(options.release)) if options.release else None
+    folders = options.folder or submission.find(options.submissions)
+    if not folders:
+        raise FthallError(f"no submissions under {options.submissions}; give a folder …/<source>/<base>/<slug>")
+    for folder in folders:
+        found = submission.validate(folder, release)
+        numbers = ", ".join(f"{split} {found.accuracy(split):.1f}" for split in found.answers)
+        say(f"{folder}: valid ({numbers})")
+
+
+def _site(options: argparse.Namespace) -> None:
+    from fthall import site, splits
+
+    release = splits.load(str(options.release)) if options.release else None
+    say(f"page: {site.render(options.submissions, options.out, release=release)}")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    import time
+
+    from fthall import demo, site
+    from fthall.finetune.methods import load_recipe
+    from fthall.paths import data_dir
+
+    started = time.monotonic()
+    _quiet()
+    say("fthall demo: fine-tune a real 135M model on facts it does not know, and ask what it forgot.")
+    out: Path = options.out.resolve()
+    tiny = options.smallest
+    size = demo.DemoSize(known=8, unknown=8, held=8, held_val=4, spot_check=2) if tiny else demo.DemoSize()
+    release = demo.demo_release(out / "release" / demo.DEMO_TRACK, size)
+    say(f"1 release: {', '.join(f'{len(facts)} {split}' for split, facts in release.splits.items())}")
+    report_file = out / "slick-spot-check.json"
+    if not report_file.exists():
+        say("2 SLiCK: asking the base model again about some of these facts, in 20 contexts each")
+        engine, identity = demo.label_engine()
+        with _progress() as progress:
+            advance = _bar(progress, "SLiCK", 2 * size.spot_check * int(release.manifest["slick"]["runs"]))
+            demo.spot_check(release, engine, report_file, size, identity=identity, on_answers=advance)
+        del engine
+    from fthall.files import read_json
+
+    report = read_json(report_file)
+    say(f"2 SLiCK: {report['agree']} of {report['asked']} labels came out as shipped")
+    recipe = load_recipe(data_dir("benchmark/recipes") / "demo.yaml")
+    if tiny:
+        recipe = recipe.model_copy(
+            update={"training": recipe.training.model_copy(update={"epochs": 1}), "runs": recipe.runs[:2]}
+        )
+    say(f"3 baselines: {len(recipe.runs)} runs of {recipe.training.epochs} epochs, then lm-eval on each")
+    submissions = out / "submissions"
+    _run_all(
+        recipe,
+        release,
+        track_argument=str(out / "release" / demo.DEMO_TRACK),
+        runs=[(run, recipe.seeds[0]) for run in recipe.runs],
+        work=out / "runs",
+        submissions=submissions,
+        options=options,
+        command="make demo",
+        resumable=False,
+    )
+    note = (
+        "This is the demo: a shortened benchmark with one seed, few facts and few epochs. "
+        "Its numbers show the picture; they are no leaderboard results."
+    )
+    page = site.render(submissions, out / "site", release=release, note=note)
+    say(f"4 page, after {(time.monotonic() - started) / 60:.1f} minutes: {page.as_uri()}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fthall", description="What did this fine-tuning make the model forget? A benchmark of factual forgetting."
+    )
+    parser.add_argument("--version", action="version", version=f"fthall {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help)
+        added.set_defaults(run=run)
+        return added
+
+    def base_options(added: argparse.ArgumentParser, name: str) -> None:
+        added.add_argument("--revision", help=f"commit, tag or branch of {name}, if it is a Hugging Face id")
+        added.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"])
+        added.add_argument("--batch-size", type=_positive, default=96, help="questions answered together")
+
+    def run_options(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--no-tracking", action="store_true", help="do not track with MLflow")
+        added.add_argument("--tracking-uri", help="MLflow tracking URI (default: a SQLite store in the work folder)")
+        added.add_argument("--author", action="append", help="for the submission's card; may be given several times")
+        added.add_argument("--contact", default="the fthall maintainers", help="for the card")
+        added.add_argument("--discard-checkpoints", action="store_true", help="keep results only, to save disk space")
+
+    demo = command("demo", _demo, "the whole benchmark, small: release, SLiCK, baselines, lm-eval, page")
+    demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder for all it makes")
+    demo.add_argument("--smallest", action="store_true", help="a handful of facts and two runs, to test the machinery")
+    run_options(demo)
+
+    command("tasks-dir", _tasks_dir, "print the folder of the lm-eval tasks, for --include_path")
+    command("tracks", _tracks, "list the tracks that ship with fthall")
+
+    slick = command("slick", _slick, "label what a base model knows (SLiCK)")
+    slick.add_argument("--source", default="geonames", help="where the facts come from")
+    slick.add_argument("--base", default="smollm2-135m", help="folder, Hugging Face id, or the embedded smollm2-135m")
+    slick.add_argument("--relations", help="only these, separated by commas")
+    slick.add_argument("--preset", default="kaplan2026", choices=["kaplan2026"])
+    slick.add_argument("--seed", type=int, default=0)
+    slick.add_argument("--out", type=Path, required=True, help="labels, a Parquet file")
+    base_options(slick, "--base")
+
+    release = commands.add_parser("release", help="build or check the frozen splits of a track")
+    actions = release.add_subparsers(required=True, metavar="ACTION")
+    build = actions.add_parser("build", help="draw the splits from labels")
+    build.set_defaults(run=_release_build)
+    build.add_argument("labels", type=Path)
+    build.add_argument("--source", default="geonames")
+    build.add_argument("--base", default="smollm2-135m", help="what the base is called in the name of the track")
+    build.add_argument("--out", type=Path, required=True)
+    for name in ("known", "unknown", "held", "held-val"):
+        build.add_argument(f"--{name}", type=_positive, required=True, help="facts in this split")
+    build.add_argument("--min-highly-known", type=float, default=0.30, help="share a relation must have to be kept")
+    build.add_argument("--seed", type=int, default=0)
+    check = actions.add_parser("check", help="verify every hash of a release")
+    check.set_defaults(run=_release_check)
+    check.add_argument("track", nargs="*", help="name or folder (default: all that ship)")
+
+    run = command("run", _run, "train and evaluate the runs of a recipe; one submission folder each")
+    run.add_argument("recipe", type=Path)
+    run.add_argument("--only", help="entries, separated by commas")
+    run.add_argument("--seeds", help="instead of the recipe's, separated by commas")
+    run.add_argument("--work", type=Path, default=Path("runs"), help="checkpoints and trajectories")
+    run.add_argument("--submissions", type=Path, default=Path("submissions"))
+    run_options(run)
+
+    evaluate = command("evaluate", _evaluate, "ask a checkpoint the questions of a track (fast; lm-eval is the judge)")
+    evaluate.add_argument("model", help="folder or Hugging Face id")
+    evaluate.add_argument("--track", default="geonames/smollm2-135m")
+    evaluate.add_argument("--out", type=Path, help="write every answer here (JSON lines)")
+    base_options(evaluate, "the model")
+
+    submit = command("submit", _submit, "evaluate a checkpoint with lm-eval and write its submission folder")
+    submit.add_argument("model", help="folder or Hugging Face id")
+    submit.add_argument("--card", type=Path, required=True, help="YAML: see leaderboard/pages/submit.md")
+    submit.add_argument("--out", type=Path, default=Path("submissions"))
+    submit.add_argument("--revision")
+
+    validate = command("validate", _validate, "check submission folders; their counts are recomputed")
+    validate.add_argument("folder", type=Path, nargs="*", help="default: every one under --submissions")
+    validate.add_argument("--submissions", type=Path, default=Path("submissions"))
+    validate.add_argument("--release", type=Path, help="a release's folder instead of the shipped one")
+
+    site = command("site", _site, "render the leaderboard")
+    site.add_argument("--submissions", type=Path, default=Path("submissions"))
+    site.add_argument("--out", type=Path, default=Path("site"))
+    site.add_argument("--release", type=Path, help="a release's folder instead of the shipped ones")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command. 0: done; 2: bad input, told in one line; 130: interrupted."""
+    options: Any = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except FthallError as error:
+        sys.stderr.write(f"fthall: {error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"fthall: {error.filename or ''}: {error.strerror or error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("\nfthall: interrupted; type the same command again to go on\n")
+        return 130
+    return 0

@@ -1,0 +1,64 @@
+"""What the YAML files in ``tasks/fthall`` refer to: lm-evaluation-harness loads these functions by name."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fthall import splits
+from fthall.answers import judge
+from fthall.paths import data_dir
+from fthall.prompts import ask
+from fthall.records import Outcome, Split
+
+DEFAULT_TRACK = "geonames/smollm2-135m"
+
+
+def tasks_dir() -> Path:
+    """The folder of the YAML files, for lm-eval's ``--include_path``."""
+    return data_dir("tasks") / "fthall"
+
+
+def load_split(split: str, track: str = DEFAULT_TRACK, **_: object) -> dict[str, Any]:
+    """lm-eval's ``custom_dataset``: one split of a release as a datasets.Dataset under the key ``test``.
+
+    Args:
+        split: name of a :class:`fthall.records.Split`.
+        track: name of a track or folder of a release; ``--metadata '{"track": "…"}'`` on lm-eval's command line.
+        _: whatever else lm-eval passes (model arguments, task metadata).
+
+    Raises:
+        FthallError: unknown track, or a release that does not verify.
+    """
+    from datasets import Dataset
+
+    rows = [
+        {
+            "fact_id": fact.id,
+            "relation": fact.relation,
+            "subject": fact.subject,
+            "question": fact.question,
+            "answers": list(fact.answers),
+        }
+        for fact in splits.load(track).splits[Split(split)]
+    ]
+    return {"test": Dataset.from_list(rows)}
+
+
+def doc_to_text(doc: Mapping[str, Any]) -> str:
+    """The zero-shot prompt."""
+    return ask(doc["question"])
+
+
+def doc_to_target(doc: Mapping[str, Any]) -> str:
+    """The preferred answer, after the space the prompt leaves out."""
+    return f" {doc['answers'][0]}"
+
+
+def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    """Exact match, wrong and abstained: exactly one of them is 1."""
+    outcome = judge(results[0], doc["answers"])
+    return {
+        "exact_match": float(outcome is Outcome.CORRECT),
+        "wrong": float(outcome is Outcome.WRONG),
+        "abstained": float(outcome is Outcome.ABSTAINED),
+    }

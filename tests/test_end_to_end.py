@@ -1,0 +1,125 @@
+"""The whole pipeline: on the two-layer model, and the real demo at its smallest on the real base."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from builders import tiny_facts
+
+from fthall import experiment, models, site, slick, splits, submission
+from fthall.engines.hf import HfEngine
+from fthall.errors import FthallError
+from fthall.finetune.methods import Recipe, Run, Training
+from fthall.records import Category, Split
+
+RUNS = [
+    Run(entry="sft-known", title="Only-Known SFT", method="sft", trained_on=[Split.KNOWN]),
+    Run(entry="sft", title="SFT", method="sft"),
+    Run(entry="self-distill", title="SD", method="self-distill", distill_weight=1.0),
+]
+
+
+def test_from_labels_to_page_on_a_two_layer_model(tiny_base: Path, tmp_path: Path):
+    facts = tiny_facts()
+    checkpoint = models.find(str(tiny_base))
+    model, tokenizer = models.load(checkpoint)
+    labels_file = tmp_path / "labels.parquet"
+    config = slick.SlickConfig(runs=2, shots=1, max_new_tokens=4)
+    digest = models.weights_sha256(checkpoint)
+    table = slick.label(facts, HfEngine(model, tokenizer), config, labels_file, identity={"weights_sha256": digest})
+    assert len(table) == len(facts)
+    # A random model knows nothing: half of its labels are set by hand so that there is something to forget.
+    assert set(table["category"]) == {Category.UNKNOWN}
+    known = [index % 2 == 0 for index in range(len(table))]
+    table["category"] = [str(Category.HIGHLY_KNOWN if k else Category.UNKNOWN) for k in known]
+    release = splits.build(
+        tmp_path / "releases" / "tiny" / "base",
+        track="tiny/base",
+        facts=facts,
+        labels=table,
+        sizes={Split.KNOWN: 3, Split.UNKNOWN: 3, Split.HELD: 3, Split.HELD_VAL: 2},
+        source={"name": "tiny"},
+        base={"name": "tiny", "weights_sha256": digest},
+        slick={"runs": 2, "shots": 1},
+    )
+    recipe = Recipe(
+        track="tiny/base",
+        base=str(tiny_base),
+        seeds=[0],
+        training=Training(epochs=2, batch_size=2, learning_rate=1e-3),
+        runs=RUNS,
+    )
+    for run in recipe.runs:
+        made = experiment.run_one(
+            recipe,
+            run,
+            0,
+            release,
+            track_argument=str(tmp_path / "releases" / "tiny" / "base"),
+            work=tmp_path / "runs",
+            submissions=tmp_path / "submissions",
+            authors=["a"],
+            contact="c",
+            command="pytest",
+            tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
+        )
+        assert made.results.agreement is not None
+        assert made.results.agreement.compared == 11
+        assert len(made.results.trajectory) == 3
+    assert len(submission.find(tmp_path / "submissions")) == len(RUNS)
+    page = site.render(tmp_path / "submissions", tmp_path / "site", release=release)
+    assert "Only-Known SFT" in page.read_text()
+
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    tracked = mlflow.search_runs(search_all_experiments=True)
+    assert isinstance(tracked, pd.DataFrame)
+    assert sorted(tracked["tags.mlflow.runName"]) == sorted(f"{run.entry}-seed0" for run in RUNS)
+    assert {"metrics.held", "metrics.unknown", "params.learning_rate"} <= set(tracked.columns)
+
+
+def test_a_recipe_of_another_base_is_refused(tiny_base: Path, tmp_path: Path):
+    from builders import tiny_release
+
+    release = tiny_release(tmp_path)
+    recipe = Recipe(track=release.track, base=str(tiny_base), seeds=[0], runs=RUNS[:1])
+    with pytest.raises(FthallError, match="is not the base of"):
+        experiment.run_one(
+            recipe,
+            RUNS[0],
+            0,
+            release,
+            track_argument="x",
+            work=tmp_path / "runs",
+            submissions=tmp_path / "submissions",
+            authors=["a"],
+            contact="c",
+            command="pytest",
+            tracking_uri=None,
+        )
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.real
+def test_the_real_demo_at_its_smallest(tmp_path: Path):
+    command = [sys.executable, "-m", "fthall", "demo", "--smallest", "--out", str(tmp_path), "--discard-checkpoints"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads((tmp_path / "slick-spot-check.json").read_text())
+    assert report["asked"] == 4
+    assert report["agree"] >= 3, report
+    assert "<svg" in (tmp_path / "site" / "index.html").read_text()
+    made = submission.find(tmp_path / "submissions")
+    release = splits.load(str(tmp_path / "release" / "geonames-demo" / "smollm2-135m"))
+    answered = {folder.name: submission.validate(folder, release) for folder in made}
+    assert sorted(answered) == ["sft-known-seed0", "sft-seed0"]
+    # One epoch teaches the format to a model that knows these facts.
+    assert answered["sft-known-seed0"].results.trajectory[0].held < 50
+    # Started again, it finds everything done.
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0
+    assert "epoch" not in again.stdout.split("page")[0].replace("of 1 epochs", "")
