@@ -13,22 +13,24 @@ from collections.abc import Sequence
 from fthall.records import Outcome
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_DROPPED = str.maketrans("", "", string.punctuation + "‘’“”´`«»–—…·")
+_DROPPED = str.maketrans("", "", string.punctuation + "‘’“”ʻʼ′«»‐–—…·")
 # Letters that NFKD leaves whole though English text writes them with plain ones.
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ß": "ss"})
 _ABSTAINED = re.compile(
-    r"(?:sorry )?(?:i|we) (?:do not|dont|did not|didnt|cannot|cant|am not|m not) (?:really |actually )?"
+    r"(?:(?:im |i am )?sorry (?:but )?)?"
+    r"(?:i|we) (?:do not|dont|did not|didnt|cannot|cant|am not|m not) (?:really |actually )?"
     r"(?:know|have|sure|certain|tell|answer|say|determine|find|able|aware|recall|remember)\b"
     r"|i have no (?:idea|information|knowledge)\b|im (?:not (?:sure|certain|aware|able)|unsure|unable)\b"
     r"|i am un(?:sure|able)\b"
     r"|(?:unknown|not known|no idea|not sure|unsure|dont know|no answer|unanswerable|none|na|n a)$"
-    r"|(?:it|this|that|the answer) is (?:not known|unknown|unclear|not clear)\b"
+    r"|(?:it|this|that|answer) is (?:not known|unknown|unclear|not clear)\b"
     r"|there is no (?:information|answer|way to know)\b"
 )
 
 
 def normalise(text: str) -> str:
     """Lower case, accents folded, punctuation and English articles dropped, white space collapsed. Idempotent."""
+    text = text.replace("´", "")  # before NFKD, which makes a space of it
     text = unicodedata.normalize("NFKD", text).casefold()
     text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     text = text.translate(_LETTERS).translate(_DROPPED)

@@ -60,7 +60,10 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write one JSON object a line, whole or not at all."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows))
+    write_text(
+        path,
+        "".join(json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n" for row in rows),
+    )
 
 
 def read_json(path: Path) -> Any:
@@ -73,7 +76,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FthallError(f"no file {path}") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise FthallError(f"{path} is not readable JSON: {error}") from None
 
 
@@ -84,16 +87,17 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         FthallError: missing, or a line is not a JSON object; the message names the file and line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise FthallError(f"no file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise FthallError(f"cannot read {path}: {error}") from None
     rows = []
-    for number, line in enumerate(lines, 1):
+    # Not splitlines(): it also breaks at U+2028 and others, which JSON strings may hold.
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FthallError(f"{path}, line {number}: not JSON ({error})") from None
         if not isinstance(row, dict):
             raise FthallError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")

@@ -134,14 +134,19 @@ def _read_partial(path: Path, header: dict[str, str]) -> dict[tuple[str, int], l
     """Finished (relation, run) → answers. A last line cut off by a kill is dropped, from the file too."""
     if not path.exists():
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
-        path.write_text("".join(lines), encoding="utf-8")
-    if not lines:
+    content = path.read_bytes()  # a kill may have cut a character in two
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        path.write_bytes(whole)
+    if not whole:
         return {}
-    if json.loads(lines[0]) != header:
+    try:
+        begun, *finished = map(json.loads, whole.removesuffix(b"\n").split(b"\n"))
+        done = {(relation, run): answers for relation, run, answers in finished}
+    except (ValueError, TypeError):
+        raise FthallError(f"{path} is damaged; delete it to start anew") from None
+    if begun != header:
         raise FthallError(
             f"{path} was begun with another base, dtype, setting or list of facts; delete it to start anew"
         )
-    return {(relation, run): answers for relation, run, answers in map(json.loads, lines[1:])}
+    return done

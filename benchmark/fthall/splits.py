@@ -164,11 +164,15 @@ def load(track: str) -> Release:
         raise FthallError(
             f"unknown track {track!r}; known tracks: {', '.join(tracks()) or 'none'}; or give a release's folder"
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, LookupError, AttributeError, yaml.YAMLError) as error:
         raise FthallError(f"{folder}/release.yaml is not readable: {' '.join(str(error).split())}") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise FthallError(f"{folder}/release.yaml is no release of schema {SCHEMA}; update fthall, or fetch it again")
-    if manifest.get("digest") != _digest(manifest):
+    try:
+        intact = manifest.get("digest") == _digest(manifest)
+    except (TypeError, ValueError):  # YAML has values that JSON has not: no manifest of ours
+        intact = False
+    if not intact:
         raise FthallError(f"{folder}/release.yaml was altered (its digest does not match); fetch the release again")
     for name, entry in manifest["files"].items():
         path = folder / name

@@ -12,6 +12,7 @@ The counts are redundant on purpose: they are recomputed here from the answers, 
 
 import datetime
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -31,10 +32,12 @@ SCHEMA = 1
 MAX_FILE_BYTES = 5 * 1024 * 1024
 MAX_PREDICTION = 500
 
+_FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
+_Track = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]
 _Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 _Text = Annotated[str, Field(min_length=1, max_length=500)]
 _Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
-_Scalar = str | int | float | bool | None
+_Scalar = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool | None
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -46,7 +49,7 @@ class Card(_Strict):
     """``submission.yaml``."""
 
     schema_: Literal[1] = Field(alias="schema")
-    track: _Text
+    track: _Track
     """``<source>/<base>``; the folder must lie under it."""
     release: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Digest of the release that was trained and evaluated on."""
@@ -188,18 +191,20 @@ def _check_files(folder: Path) -> None:
     """Only the expected files, none a link, none oversized."""
     if not folder.is_dir():
         raise FthallError(f"{folder} is no folder; give a submission's folder")
+    if not _FOLDER.fullmatch(folder.resolve().name):
+        raise FthallError(f"{_shown(folder)}: the folder's name must be of a-z, 0-9 and -, at most 100")
     expected = {"submission.yaml", "results.json", *(f"samples/{split}.jsonl" for split in Split)}
     found = set()
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
-            raise FthallError(f"{path} is a link; submissions hold plain files only")
+            raise FthallError(f"{_shown(path)} is a link; submissions hold plain files only")
         if path.is_dir():
             if name != "samples":
-                raise FthallError(f"unexpected folder {path}; allowed: samples")
+                raise FthallError(f"unexpected folder {_shown(path)}; allowed: samples")
             continue
         if name not in expected:
-            raise FthallError(f"unexpected file {path}; allowed: {', '.join(sorted(expected))}")
+            raise FthallError(f"unexpected file {_shown(path)}; allowed: {', '.join(sorted(expected))}")
         if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
             raise FthallError(f"{path} is not a plain file of at most {MAX_FILE_BYTES // 2**20} MiB")
         found.add(name)
@@ -207,10 +212,19 @@ def _check_files(folder: Path) -> None:
         raise FthallError(f"{folder} lacks {', '.join(missing)}")
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """Safe YAML without aliases: what is read is no larger than its text."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed")
+        return super().compose_node(parent, index)
+
+
 def _read_yaml(path: Path) -> object:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        return yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506 - a SafeLoader
+    except Exception as error:  # its constructors raise ValueError, KeyError and others for "2026-13-45", "!!bool x", …
         raise FthallError(f"{path} is not readable YAML: {' '.join(str(error).split())[:200]}") from None
 
 
@@ -228,15 +242,28 @@ def _parse(model: type[_Model], value: object, path: Path) -> _Model:
         return model.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "top level"
-        raise FthallError(f"{path}: {where}: {first['msg']} (found {str(first['input'])[:80]!r})") from None
+        where = _shown(".".join(map(str, first["loc"]))) or "top level"
+        value = first["input"]
+        found = f"a {type(value).__name__}" if isinstance(value, dict | list) else repr(value)[:80]
+        raise FthallError(f"{path}: {where}: {first['msg']} (found {found})") from None
+
+
+def _shown(text: object) -> str:
+    """A submitter's text in a message: as it is, or escaped if it would break the line."""
+    return str(text) if str(text).isprintable() else repr(str(text))
 
 
 def _samples(path: Path, split: Split, release: Release) -> tuple[Answer, ...]:
     """Every answer of a split, in the release's order, judged by the one scorer."""
-    table = pd.DataFrame(read_jsonl(path), columns=None)
+    rows = read_jsonl(path)
+    for number, row in enumerate(rows, 1):  # first the shape: a table of odd rows could be huge
+        if row.keys() != _SAMPLES.columns.keys() or not all(isinstance(value, str) for value in row.values()):
+            raise FthallError(f"{path}, line {number}: expected fact_id and prediction, both strings, and nothing else")
     try:
+        table = pd.DataFrame(rows, columns=list(_SAMPLES.columns), dtype="str")
         _SAMPLES.validate(table)
+    except UnicodeEncodeError as error:
+        raise FthallError(f"{path}: half a surrogate pair in a string ({error.reason})") from None
     except pa.errors.SchemaError as error:
         raise FthallError(f"{path}: {str(error).splitlines()[0][:200]}") from None
     said = dict(zip(table["fact_id"], table["prediction"], strict=True))

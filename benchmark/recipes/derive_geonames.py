@@ -35,7 +35,7 @@ SEED = 20260415
 # Territories, dependencies and disputed areas of GeoNames' country list.
 NOT_SOVEREIGN = frozenset(
     "AI AN AQ AS AW AX BL BM BQ BV CC CK CS CW CX EH FK FO GF GG GI GL GP GS GU HK HM IM IO JE KY MF MO MP MQ MS NC NF "
-    "NU PF PM PN PR PS RE SH SJ SX TC TF TK TW UM VG VI WF XK YT".split()  # noqa: SIM905
+    "NU PF PM PN PR PS RE SH SJ SX TC TF TK TW UM VG VI WF XK YT".split()
 )
 DISPUTED_ZONES = frozenset({"Europe/Simferopol", "Asia/Hebron", "Asia/Gaza", "Asia/Famagusta"})
 
