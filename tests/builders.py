@@ -65,7 +65,12 @@ def tiny_release(tmp_path: Path, *, track: str = TRACK) -> Release:
 
 
 def card_of(
-    release: Release, *, entry: str, seed: int, trained_on: Sequence[Split | str], **changes: Any
+    release: Release,
+    *,
+    entry: str,
+    seed: int,
+    trained_on: Sequence[Split | str],
+    changes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A valid card as plain data; ``changes`` replace or add fields."""
     return {
@@ -85,7 +90,7 @@ def card_of(
         "command": "fthall run recipe.yaml",
         "versions": {"fthall": "0.1.0"},
         "created": datetime.date(2026, 1, 2),
-        **changes,
+        **(changes or {}),
     }
 
 
@@ -102,12 +107,12 @@ def write_submission_folder(
     trajectory: Sequence[Mapping[str, Any]] = (),
     card: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``root/<track>/<slug>``: of each split the first ``right`` facts right, the next ``abstained`` not answered.
+    """Write ``root/<track>/<slug>``: the first ``right`` facts of a split right, the next ``abstained`` silent.
 
     The rest is wrong. ``card`` replaces or adds fields of the card.
     """
     folder = root / release.track / slug
-    fields = card_of(release, entry=entry, seed=seed, trained_on=trained_on, **(card or {}))
+    fields = card_of(release, entry=entry, seed=seed, trained_on=trained_on, changes=card)
     write_text(folder / "submission.yaml", yaml.safe_dump(fields, sort_keys=False, allow_unicode=True))
     counts = {}
     for split, facts in release.splits.items():

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fthall.errors import FthallError
@@ -68,6 +68,7 @@ def test_exact_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.jsonl").read_bytes() == '{"é":1}\n{"b":"c d"}\n'.encode()
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.text(max_size=5), st.text() | st.integers() | st.none()), max_size=4))
 def test_json_lines_come_back(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]]) -> None:
     path = tmp_path_factory.mktemp("rows") / "a.jsonl"
@@ -117,7 +118,7 @@ def test_unreadable_json_lines_name_file_and_line(tmp_path: Path, content: bytes
 @pytest.mark.parametrize("read", [read_json, read_jsonl])
 def test_missing_file_and_folder(tmp_path: Path, read: object) -> None:
     assert callable(read)
-    with pytest.raises(FthallError, match="no file .*gone"):
+    with pytest.raises(FthallError, match=r"no file .*gone"):
         read(tmp_path / "gone")
     with pytest.raises(FthallError, match="Is a directory"):
         read(tmp_path)

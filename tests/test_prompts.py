@@ -3,10 +3,10 @@
 import random
 
 import pytest
-from builders import fact
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders import fact
 from fthall.prompts import ask, context_for, draw_contexts, few_shot, target
 from fthall.records import Fact
 
@@ -26,7 +26,7 @@ def test_exact_text() -> None:
     )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(size=st.integers(4, 9), shots=st.integers(1, 3), seed=st.integers(0, 2**32))
 def test_context_is_never_the_question_nor_its_subject(size: int, shots: int, seed: int) -> None:
     facts = pool(size)

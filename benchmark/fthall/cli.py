@@ -299,7 +299,7 @@ def _site(options: argparse.Namespace) -> None:
 def _demo(options: argparse.Namespace) -> None:
     import time
 
-    from fthall import demo, site
+    from fthall import demo
     from fthall.finetune.methods import load_recipe
     from fthall.paths import data_dir
 
@@ -341,6 +341,8 @@ def _demo(options: argparse.Namespace) -> None:
         command="make demo",
         resumable=False,
     )
+    from fthall import site
+
     note = (
         "This is the demo: a shortened benchmark with one seed, few facts and few epochs. "
         "Its numbers show the picture; they are no leaderboard results."

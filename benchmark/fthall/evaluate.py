@@ -3,6 +3,8 @@
 Both ask the same zero-shot prompts and are scored by the one scorer; :func:`fthall.metrics.differing` compares them.
 """
 
+import contextlib
+import io
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -37,7 +39,13 @@ def evaluate(
 
 
 def lm_eval_answers(
-    checkpoint: Path | str, track: str, *, dtype: str = "float32", batch_size: int = 64, device: str | None = None
+    checkpoint: Path | str,
+    track: str,
+    *,
+    dtype: str = "float32",
+    batch_size: int = 64,
+    device: str | None = None,
+    quiet: bool = False,
 ) -> tuple[dict[Split, tuple[Answer, ...]], Mapping[str, Any]]:
     """Evaluate a checkpoint with lm-evaluation-harness on the tasks of a track.
 
@@ -47,6 +55,7 @@ def lm_eval_answers(
         dtype: of the weights.
         batch_size: of lm-eval.
         device: of lm-eval; by default the GPU if there is one.
+        quiet: without lm-eval's own progress bars.
 
     Returns:
         The answers per split, and lm-eval's own table of metrics (``results`` of ``simple_evaluate``), unchanged.
@@ -59,16 +68,17 @@ def lm_eval_answers(
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns once a task of what it was asked to do
     manager = TaskManager(include_path=str(tasks_dir()), include_defaults=False, metadata={"track": track})
-    found = simple_evaluate(
-        model="hf",
-        model_args={"pretrained": str(checkpoint), "dtype": dtype},
-        tasks=["fthall"],
-        task_manager=manager,
-        batch_size=batch_size,
-        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
-        log_samples=True,
-        bootstrap_iters=0,
-    )
+    with contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
+        found = simple_evaluate(
+            model="hf",
+            model_args={"pretrained": str(checkpoint), "dtype": dtype},
+            tasks=["fthall"],
+            task_manager=manager,
+            batch_size=batch_size,
+            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            log_samples=True,
+            bootstrap_iters=0,
+        )
     answers: dict[Split, tuple[Answer, ...]] = {}
     for split in Split:
         rows = []

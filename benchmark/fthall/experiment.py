@@ -126,7 +126,7 @@ def run_one(
             )
         del model
         gc.collect()
-    answers, _ = lm_eval_answers(place / "checkpoint", track_argument, dtype=EVALUATED_DTYPE)
+    answers, _ = lm_eval_answers(place / "checkpoint", track_argument, dtype=EVALUATED_DTYPE, quiet=True)
     during = read_answers(place)
     compared = [({a.fact_id: a.outcome for a in during[s]}, {a.fact_id: a.outcome for a in answers[s]}) for s in Split]
     differing = sorted(fact_id for one, other in compared for fact_id in metrics.differing(one, other))

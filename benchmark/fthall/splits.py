@@ -89,7 +89,7 @@ def split(
                     chosen.append(fact)
         if len(chosen) < sizes[name]:
             raise FthallError(
-                f"only {len(chosen)} facts for the split {name!r}, {sizes[name]} asked; "
+                f"only {len(chosen)} facts for the split '{name}', {sizes[name]} asked; "
                 f"label more facts, ask for fewer, or lower the {min_highly_known:.0%} rule (kept relations: "
                 f"{', '.join(r for r, row in table.items() if row['kept']) or 'none'})"
             )
@@ -155,9 +155,7 @@ def load(track: str) -> Release:
     Raises:
         FthallError: unknown track, unreadable release, or one whose bytes differ from what its manifest says.
     """
-    folder = releases_dir() / track
-    if not (folder / "release.yaml").is_file():
-        folder = Path(track)
+    folder = releases_dir() / track if track in tracks() else Path(track)
     try:
         manifest = yaml.safe_load((folder / "release.yaml").read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -37,7 +37,7 @@ _Track = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][
 _Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 _Text = Annotated[str, Field(min_length=1, max_length=500)]
 _Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
-_Scalar = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool | None
+_Scalar = Annotated[str, Field(max_length=500)] | int | Annotated[float, Field(allow_inf_nan=False)] | bool | None
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -73,7 +73,7 @@ class Card(_Strict):
     hardware: _Text
     command: _Text
     """What was typed."""
-    versions: dict[str, Annotated[str, Field(max_length=80)]]
+    versions: dict[_Text, Annotated[str, Field(max_length=80)]]
     created: datetime.date
 
 
@@ -100,7 +100,7 @@ class Agreement(_Strict):
     """The answers given during training against lm-eval's on the saved checkpoint."""
 
     compared: Annotated[int, Field(ge=0)]
-    differing: list[str]
+    differing: list[_Text]
     """Fact ids whose outcome differs."""
 
 
@@ -170,7 +170,7 @@ def validate(folder: Path, release: Release | None = None) -> Submission:
         found = Counter(answer.outcome for answer in rows)
         counted = Counts(**{str(outcome): found[outcome] for outcome in Outcome})
         if split not in results.counts:
-            raise FthallError(f"{folder}/results.json: no counts for {split!r}")
+            raise FthallError(f"{folder}/results.json: no counts for '{split}'")
         if (claimed := results.counts[split]) != counted:
             raise FthallError(
                 f"{folder}/results.json: {split} claims {_show(claimed)}, its answers give {_show(counted)}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from fthall import metrics
 from fthall.engines.hf import HfEngine
@@ -20,7 +20,7 @@ from fthall.files import read_json, read_jsonl, write_json, write_jsonl
 from fthall.finetune.data import HashOrder, encode
 from fthall.finetune.methods import Run, Training, choose_parameters
 from fthall.finetune.trainer import FactTrainer, Teacher, check_head
-from fthall.records import Answer, EpochPoint, Release, Split
+from fthall.records import Answer, EpochPoint, Outcome, Release, Split
 
 Log = Callable[[Mapping[str, float], int], None]
 """Takes metrics and their step, e.g. to a tracker."""
@@ -39,8 +39,8 @@ def read_answers(folder: Path) -> dict[Split, tuple[Answer, ...]]:
     """The answers of a finished run's last epoch, as given during training."""
     answers: dict[Split, list[Answer]] = {split: [] for split in Split}
     for row in read_jsonl(folder / "answers.jsonl"):
-        answer = Answer(**row)
-        answers[Split(answer.split)].append(answer)
+        split = Split(row["split"])
+        answers[split].append(Answer(row["fact_id"], split, row["prediction"], Outcome(row["outcome"])))
     return {split: tuple(rows) for split, rows in answers.items()}
 
 
@@ -195,6 +195,7 @@ def train(
         distill_temperature=run.distill_temperature,
         callbacks=[trajectory],
     )
+    trainer.remove_callback(PrinterCallback)  # it prints where no progress bar is wanted
     trajectory.trainer, trajectory.examples = trainer, examples
     saved = sorted((folder / "trainer").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     saved = [path for path in saved if (path / "trainer_state.json").exists()]

@@ -1,0 +1,276 @@
+"""Releases: what is drawn, from where, and that no byte of one can change unnoticed."""
+
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from builders import BASE_SHA, SIZES, TRACK, fact, labels_of, tiny_facts, tiny_labels, tiny_release
+from fthall import splits
+from fthall.errors import FthallError
+from fthall.records import Category, Fact, Release, Split
+
+HK, MK, UN = Category.HIGHLY_KNOWN, Category.MAYBE_KNOWN, Category.UNKNOWN
+EVERY_FILE = ["known.jsonl", "unknown.jsonl", "held.jsonl", "held_val.jsonl", "labels.csv"]
+
+
+def draw(facts: list[Fact], labels: pd.DataFrame, sizes: tuple[int, int, int, int], rule: float = 0.3, seed: int = 0):
+    order = (Split.KNOWN, Split.UNKNOWN, Split.HELD, Split.HELD_VAL)
+    return splits.split(facts, labels, dict(zip(order, sizes, strict=True)), min_highly_known=rule, seed=seed)
+
+
+def relation_of(relation: str, known: int, total: int) -> tuple[list[Fact], dict[str, Category]]:
+    facts = [fact(f"{relation}{n}", relation=relation) for n in range(total)]
+    return facts, {f.id: HK if n < known else UN for n, f in enumerate(facts)}
+
+
+def test_relation_table() -> None:
+    facts, category = relation_of("r", 1, 4)
+    category[facts[1].id] = MK
+    assert splits.relation_table(labels_of(facts, category), 0.3) == {
+        "r": {
+            "asked": 4,
+            "HighlyKnown": 1,
+            "MaybeKnown": 1,
+            "WeaklyKnown": 0,
+            "Unknown": 2,
+            "highly_known_share": 0.25,
+            "kept": False,
+        }
+    }
+
+
+@pytest.mark.parametrize(("known", "total"), [(3, 10), (27, 90), (30, 100), (21, 70), (4, 4)])
+def test_a_relation_at_the_rule_is_kept(known: int, total: int) -> None:
+    table = splits.relation_table(labels_of(*relation_of("r", known, total)), splits.MIN_HIGHLY_KNOWN)
+    assert table["r"]["kept"] is True
+
+
+@pytest.mark.parametrize(("known", "total"), [(2, 10), (29, 97), (299, 1000), (2999, 10000), (0, 3)])
+def test_a_relation_just_below_the_rule_is_dropped(known: int, total: int) -> None:
+    table = splits.relation_table(labels_of(*relation_of("r", known, total)), splits.MIN_HIGHLY_KNOWN)
+    assert table["r"]["kept"] is False
+
+
+def test_facts_of_dropped_relations_are_in_no_split() -> None:
+    good, good_categories = relation_of("good", 3, 10)
+    bad, bad_categories = relation_of("bad", 2, 10)
+    labels = labels_of(good + bad, good_categories | bad_categories)
+    drawn = draw(good + bad, labels, (3, 7, 0, 0))
+    assert {f.relation for f in drawn[Split.KNOWN] + drawn[Split.UNKNOWN]} == {"good"}
+    with pytest.raises(FthallError, match=r"only 3 facts for the split 'known', 4 asked; .* 30% rule .*: good\)"):
+        draw(good + bad, labels, (4, 0, 0, 0))
+    with pytest.raises(FthallError, match=r"kept relations: none\)"):
+        draw(bad, labels_of(bad, bad_categories), (1, 0, 0, 0))
+
+
+def test_sizes_origins_and_categories() -> None:
+    facts, labels = tiny_facts(), tiny_labels()
+    drawn = draw(facts, labels, (3, 3, 4, 2))
+    assert {s: len(f) for s, f in drawn.items()} == SIZES
+    kinds = {s: {(f.origin, f.subject.split()[1][0]) for f in chosen} for s, chosen in drawn.items()}
+    assert kinds == {
+        Split.KNOWN: {("train", "k")},
+        Split.UNKNOWN: {("train", "u")},
+        Split.HELD: {("dev", "h")},
+        Split.HELD_VAL: {("dev", "h")},
+    }
+
+
+@pytest.mark.parametrize("sizes", [(5, 0, 0, 0), (0, 5, 0, 0), (0, 0, 7, 2), (0, 0, 0, 9)])
+def test_too_few_facts(sizes: tuple[int, int, int, int]) -> None:
+    with pytest.raises(FthallError, match="label more facts") as caught:
+        draw(tiny_facts(), tiny_labels(), sizes)
+    assert "\n" not in str(caught.value)
+
+
+def test_maybe_known_and_unlabelled_facts_are_in_no_split() -> None:
+    facts = tiny_facts()
+    labels = tiny_labels()
+    labels.loc[labels["fact_id"].str.endswith("/k1"), "category"] = str(MK)
+    labels = labels[~labels["fact_id"].str.endswith("/k2")]
+    assert {f.subject for f in draw(facts, labels, (2, 4, 4, 4))[Split.KNOWN]} == {"Town k3", "Town k4"}
+
+
+def test_no_subject_stands_in_two_splits() -> None:
+    """Each subject twice, once under another spelling, Unknown in one relation and HighlyKnown in the other."""
+    facts, category = [], {}
+    for origin in ("train", "dev"):
+        for n in range(20):
+            for relation, spelling in (("r1", f"Côte {n}"), ("r2", f"the cote {n}")):
+                f = Fact(f"{relation}/{origin}{n}", relation, f"{spelling} {origin}", "?", ("x",), origin)
+                facts.append(f)
+                category[f.id] = UN if (relation == "r1" and origin == "train") else HK
+    drawn = draw(facts, labels_of(facts, category), (8, 8, 10, 10))
+    subjects = {s: {f.subject.lower().replace("ô", "o").removeprefix("the ") for f in c} for s, c in drawn.items()}
+    assert all(not subjects[a] & subjects[b] for a in Split for b in Split if a is not b)
+    assert [len(drawn[s]) for s in Split] == [8, 8, 10, 10]
+
+
+def test_the_order_of_facts_and_labels_does_not_matter() -> None:
+    facts, labels = tiny_facts(), tiny_labels()
+    drawn = draw(facts, labels, (3, 3, 4, 2))
+    shuffled = random.Random(1).sample(facts, len(facts))
+    assert draw(shuffled, labels, (3, 3, 4, 2)) == drawn
+    assert draw(facts, labels.iloc[::-1], (3, 3, 4, 2)) == drawn
+
+
+def test_a_smaller_draw_is_the_beginning_of_a_larger_one() -> None:
+    small, large = (draw(tiny_facts(), tiny_labels(), sizes) for sizes in ((1, 2, 0, 0), (4, 4, 0, 0)))
+    assert large[Split.KNOWN][:1] == small[Split.KNOWN]
+    assert large[Split.UNKNOWN][:2] == small[Split.UNKNOWN]
+
+
+def test_the_seed_matters() -> None:
+    draws = {draw(tiny_facts(), tiny_labels(), (1, 1, 1, 1), seed=seed)[Split.HELD] for seed in range(20)}
+    assert len(draws) > 1
+
+
+def test_built_and_loaded_again(tmp_path: Path) -> None:
+    built = tiny_release(tmp_path)
+    loaded = splits.load(str(tmp_path / "release"))
+    assert loaded == built
+    assert (loaded.track, len(loaded.digest)) == (TRACK, 64)
+    assert {s: len(f) for s, f in loaded.splits.items()} == SIZES
+    assert all(f in tiny_facts() for chosen in loaded.splits.values() for f in chosen)
+    assert loaded.manifest["base"] == {"name": "tiny", "weights_sha256": BASE_SHA}
+    assert loaded.manifest["relations"]["country_of_city"]["highly_known_share"] == 0.75
+    assert loaded.manifest["files"]["held.jsonl"]["relations"] == {"country_of_city": 4}
+    labels = (tmp_path / "release" / "labels.csv").read_text().splitlines()
+    assert labels[:2] == ["fact_id,category,right", "tiny/country_of_city/k1,HighlyKnown,2"]
+    assert len(labels) == 17
+
+
+def test_the_same_input_gives_the_same_digest_and_bytes(tmp_path: Path) -> None:
+    one, two = tiny_release(tmp_path / "a"), tiny_release(tmp_path / "b")
+    assert one.digest == two.digest
+    for name in [*EVERY_FILE, "release.yaml"]:
+        assert (tmp_path / "a/release" / name).read_bytes() == (tmp_path / "b/release" / name).read_bytes()
+    assert tiny_release(tmp_path / "c", track="geonames/other").digest != one.digest
+
+
+def test_releases_never_change(tmp_path: Path) -> None:
+    tiny_release(tmp_path)
+    before = {p: p.read_bytes() for p in (tmp_path / "release").iterdir()}
+    with pytest.raises(FthallError, match="holds a release already"):
+        tiny_release(tmp_path)
+    assert {p: p.read_bytes() for p in (tmp_path / "release").iterdir()} == before
+
+
+def refused(tmp_path: Path, names: str) -> None:
+    with pytest.raises(FthallError, match=re.escape(names)) as caught:
+        splits.load(str(tmp_path / "release"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", EVERY_FILE)
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda content: content.replace(b"Known", b"known", 1).replace(b"Town", b"town", 1),
+        lambda content: content + b"\n",
+        lambda content: content[:-1],
+        lambda content: b"",
+        lambda content: b"\xff" + content,
+    ],
+)
+def test_a_changed_byte_is_found(tmp_path: Path, name: str, tamper: Callable[[bytes], bytes]) -> None:
+    tiny_release(tmp_path)
+    path = tmp_path / "release" / name
+    changed = tamper(path.read_bytes())
+    assert changed != path.read_bytes()
+    path.write_bytes(changed)
+    refused(tmp_path, f"{name} was altered")
+
+
+@pytest.mark.parametrize("name", EVERY_FILE)
+def test_a_missing_file_is_found(tmp_path: Path, name: str) -> None:
+    tiny_release(tmp_path)
+    (tmp_path / "release" / name).unlink()
+    refused(tmp_path, f"{name} is missing")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("asked: 16", "asked: 17"),
+        ("min_highly_known: 0.3", "min_highly_known: 0.2"),
+        ("Unknown: 4", "Unknown: 3"),
+        (f"track: {TRACK}", "track: geonames/other"),
+        (BASE_SHA, "ba" * 32),
+        ("license: CC BY 4.0", "license: 2026-01-02"),  # a date: YAML has it, JSON has not
+        ("license: CC BY 4.0", "1: 2"),  # keys that cannot be sorted
+        ("digest: ", "digest: x"),
+        ("digest: ", "digestion: "),
+        ("files:\n", "fills:\n"),
+    ],
+)
+def test_a_changed_manifest_is_found(tmp_path: Path, old: str, new: str) -> None:
+    tiny_release(tmp_path)
+    path = tmp_path / "release" / "release.yaml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    refused(tmp_path, "release.yaml was altered")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"a: [", b"\xff\xfe", b"a: 2026-13-45", b"a: !!bool perhaps", b"a: !!timestamp x", b"a: !!python/object:os.x {}"],
+)
+def test_a_manifest_that_is_no_yaml(tmp_path: Path, content: bytes) -> None:
+    tiny_release(tmp_path)
+    (tmp_path / "release" / "release.yaml").write_bytes(content)
+    refused(tmp_path, "release.yaml is not readable")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "text", "schema: 2"])
+def test_a_manifest_of_another_schema(tmp_path: Path, content: str) -> None:
+    tiny_release(tmp_path)
+    (tmp_path / "release" / "release.yaml").write_text(content)
+    refused(tmp_path, "release.yaml is no release of schema 1")
+
+
+def test_unknown_track_lists_the_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = tmp_path / "shipped"
+    for track in ("geonames/b", "geonames/a"):
+        release = tiny_release(tmp_path / track, track=track)
+        (shipped / track).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / track / "release").rename(shipped / track)
+        assert isinstance(release, Release)
+    monkeypatch.setattr(splits, "releases_dir", lambda: shipped)
+    assert splits.tracks() == ["geonames/a", "geonames/b"]
+    assert splits.load("geonames/a").track == "geonames/a"
+    with pytest.raises(FthallError) as caught:
+        splits.load("geonames/none")
+    assert str(caught.value) == (
+        "unknown track 'geonames/none'; known tracks: geonames/a, geonames/b; or give a release's folder"
+    )
+
+
+@pytest.mark.parametrize("track", ["", "x", "a/b/c", "../..", "nul\0", "x" * 300, "/"])
+def test_odd_tracks_are_one_line(track: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FthallError) as caught:
+        splits.load(track)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not splits.tracks(), reason="no release is shipped")
+def test_shipped_releases_verify_and_are_disjoint() -> None:
+    for track in splits.tracks():
+        release = splits.load(track)
+        assert release.track == track
+        held = {f.subject for s in (Split.HELD, Split.HELD_VAL) for f in release.splits[s]}
+        trained = {f.subject for s in (Split.KNOWN, Split.UNKNOWN) for f in release.splits[s]}
+        assert not held & trained
+
+
+def test_manifest_is_plain_yaml(tmp_path: Path) -> None:
+    tiny_release(tmp_path)
+    manifest = yaml.safe_load((tmp_path / "release" / "release.yaml").read_text())
+    assert list(manifest) == ["schema", "track", "source", "base", "slick", "rule", "relations", "files", "digest"]
