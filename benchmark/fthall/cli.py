@@ -221,7 +221,7 @@ def _run(options: argparse.Namespace) -> None:
     _quiet()
     recipe = load_recipe(options.recipe)
     release = splits.load(recipe.track)
-    seeds = [int(s) for s in options.seeds.split(",")] if options.seeds else recipe.seeds
+    seeds = options.seeds or recipe.seeds
     entries = {run.entry for run in recipe.runs}
     chosen = set(options.only.split(",")) if options.only else entries
     if unknown := chosen - entries:
@@ -411,7 +411,7 @@ def _parser() -> argparse.ArgumentParser:
     run = command("run", _run, "train and evaluate the runs of a recipe; one submission folder each")
     run.add_argument("recipe", type=Path)
     run.add_argument("--only", help="entries, separated by commas")
-    run.add_argument("--seeds", help="instead of the recipe's, separated by commas")
+    run.add_argument("--seeds", type=_seeds, help="instead of the recipe's, separated by commas")
     run.add_argument("--work", type=Path, default=Path("runs"), help="checkpoints and trajectories")
     run.add_argument("--submissions", type=Path, default=Path("submissions"))
     run_options(run)
@@ -445,6 +445,12 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return value
+
+
+def _seeds(text: str) -> list[int]:
+    if not all(part.strip().isdecimal() for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds such as 0,1,2")
+    return [int(part) for part in text.split(",")]
 
 
 def main(arguments: list[str] | None = None) -> int:

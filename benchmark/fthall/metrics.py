@@ -47,8 +47,7 @@ def fall_from_peak(trajectory: Sequence[EpochPoint]) -> float:
 def held_at_plasticity(trajectory: Sequence[EpochPoint], unknown: float) -> float | None:
     """Held accuracy where the accuracy on unknown facts first reaches ``unknown`` percent, interpolated linearly.
 
-    Only the part from the held peak onwards is forgetting; before it the run has not learned the format. None if the
-    run never gets there.
+    None if the run never gets there (or starts there: then nothing was learned on the way).
     """
     points = sorted(trajectory, key=lambda point: point.epoch)
     for before, after in itertools.pairwise(points):

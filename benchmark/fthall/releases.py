@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from fthall import facts as sources
-from fthall import splits
+from fthall import slick, splits
 from fthall.errors import FthallError
 from fthall.records import Release, Split
 
@@ -48,9 +48,13 @@ def build_from_labels(
             f"{labels} is no labels file of fthall ({type(error).__name__}); make one with fthall slick"
         ) from None
     facts = sources.load(source)
-    known = {fact.id for fact in facts}
-    if strange := sorted(set(table["fact_id"]) - known):
-        raise FthallError(f"{labels} labels facts that {source} does not have (first: {strange[0]})")
+    needed = {"facts", "weights_sha256", "preset", "dtype", "runs", "shots", "seed", "max_new_tokens"}
+    if missing := sorted(needed - made.keys()):
+        raise FthallError(f"{labels} does not say its {missing[0]}; make it anew with fthall slick")
+    ids = set(table["fact_id"])
+    labelled = [fact for fact in facts if fact.id in ids]  # in the order they were asked
+    if len(labelled) < len(table) or slick.digest(labelled) != made["facts"]:
+        raise FthallError(f"{labels} was made of other facts than {source} has now; make it anew with fthall slick")
     known_size, unknown, held, held_val = sizes
     return splits.build(
         out,

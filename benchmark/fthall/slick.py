@@ -90,7 +90,7 @@ def label(
         raise FthallError(str(error)) from None
 
     preset = next((name for name, known in PRESETS.items() if replace(config, seed=0) == known), "custom")
-    header = {**identity, "preset": preset, **{k: str(v) for k, v in asdict(config).items()}, "facts": _digest(facts)}
+    header = {**identity, "preset": preset, **{k: str(v) for k, v in asdict(config).items()}, "facts": digest(facts)}
     partial = out.with_name(out.name + ".partial")
     done = _read_partial(partial, header)
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,8 @@ def label(
     return table
 
 
-def _digest(facts: Sequence[Fact]) -> str:
+def digest(facts: Sequence[Fact]) -> str:
+    """SHA-256 of facts as they are asked and scored, in this order."""
     text = json.dumps([[fact.id, fact.question, *fact.answers] for fact in facts], ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

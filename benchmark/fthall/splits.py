@@ -20,6 +20,7 @@ from fthall.errors import FthallError
 from fthall.files import read_jsonl, sha256, write_jsonl, write_text
 from fthall.paths import data_dir
 from fthall.records import Category, Fact, Release, Split
+from fthall.schema import read_yaml
 
 SCHEMA = 1
 MIN_HIGHLY_KNOWN = 0.30
@@ -156,14 +157,8 @@ def load(track: str) -> Release:
         FthallError: unknown track, unreadable release, or one whose bytes differ from what its manifest says.
     """
     folder = releases_dir() / track if track in tracks() else Path(track)
-    try:
-        manifest = yaml.safe_load((folder / "release.yaml").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FthallError(
-            f"unknown track {track!r}; known tracks: {', '.join(tracks()) or 'none'}; or give a release's folder"
-        ) from None
-    except (OSError, ValueError, LookupError, AttributeError, yaml.YAMLError) as error:
-        raise FthallError(f"{folder}/release.yaml is not readable: {' '.join(str(error).split())}") from None
+    absent = f"unknown track {track!r}; known tracks: {', '.join(tracks()) or 'none'}; or give a release's folder"
+    manifest = read_yaml(folder / "release.yaml", absent)
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise FthallError(f"{folder}/release.yaml is no release of schema {SCHEMA}; update fthall, or fetch it again")
     try:
@@ -172,7 +167,10 @@ def load(track: str) -> Release:
         intact = False
     if not intact:
         raise FthallError(f"{folder}/release.yaml was altered (its digest does not match); fetch the release again")
-    for name, entry in manifest["files"].items():
+    for name in ("labels.csv", *(f"{split}.jsonl" for split in Split)):
+        entry = manifest["files"].get(name)
+        if entry is None:
+            raise FthallError(f"{folder}/release.yaml has no entry for {name}; fetch the release again")
         path = folder / name
         if not path.is_file():
             raise FthallError(f"{path} is missing; fetch the release again")

@@ -15,21 +15,23 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import pandas as pd
 import pandera.pandas as pa
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from fthall import splits
 from fthall.answers import judge
 from fthall.errors import FthallError
 from fthall.files import read_json, read_jsonl
 from fthall.records import Answer, Outcome, Release, Split
+from fthall.schema import Strict, parse, read_yaml, shown
 
 SCHEMA = 1
 MAX_FILE_BYTES = 5 * 1024 * 1024
+MAX_CARD_BYTES = 64 * 1024
+"""YAML is slow to parse: the card has a bound of its own."""
 MAX_PREDICTION = 500
 
 _FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
@@ -38,14 +40,9 @@ _Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 _Text = Annotated[str, Field(min_length=1, max_length=500)]
 _Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 _Scalar = Annotated[str, Field(max_length=500)] | int | Annotated[float, Field(allow_inf_nan=False)] | bool | None
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Card(_Strict):
+class Card(Strict):
     """``submission.yaml``."""
 
     schema_: Literal[1] = Field(alias="schema")
@@ -77,7 +74,7 @@ class Card(_Strict):
     created: datetime.date
 
 
-class Counts(_Strict):
+class Counts(Strict):
     """Outcomes of one split."""
 
     correct: Annotated[int, Field(ge=0)]
@@ -85,7 +82,7 @@ class Counts(_Strict):
     abstained: Annotated[int, Field(ge=0)]
 
 
-class Point(_Strict):
+class Point(Strict):
     """One epoch of a trajectory, accuracies in percent (see :class:`fthall.records.EpochPoint`)."""
 
     epoch: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -96,7 +93,7 @@ class Point(_Strict):
     train_loss: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
-class Agreement(_Strict):
+class Agreement(Strict):
     """The answers given during training against lm-eval's on the saved checkpoint."""
 
     compared: Annotated[int, Field(ge=0)]
@@ -104,7 +101,7 @@ class Agreement(_Strict):
     """Fact ids whose outcome differs."""
 
 
-class Results(_Strict):
+class Results(Strict):
     """``results.json``."""
 
     schema_: Literal[1] = Field(alias="schema")
@@ -150,8 +147,9 @@ def validate(folder: Path, release: Release | None = None) -> Submission:
         FthallError: one line with the first thing that is wrong, where, and what is allowed.
     """
     _check_files(folder)
-    card = parse_card(_read_yaml(folder / "submission.yaml"), folder / "submission.yaml")
-    results = _parse(Results, read_json(folder / "results.json"), folder / "results.json")
+    card_file = folder / "submission.yaml"
+    card = parse(Card, read_yaml(card_file, f"no file {card_file}"), card_file)
+    results = parse(Results, read_json(folder / "results.json"), folder / "results.json")
     if release is None:
         release = splits.load(card.track)
     if card.track != release.track:
@@ -192,65 +190,26 @@ def _check_files(folder: Path) -> None:
     if not folder.is_dir():
         raise FthallError(f"{folder} is no folder; give a submission's folder")
     if not _FOLDER.fullmatch(folder.resolve().name):
-        raise FthallError(f"{_shown(folder)}: the folder's name must be of a-z, 0-9 and -, at most 100")
+        raise FthallError(f"{shown(folder)}: the folder's name must be of a-z, 0-9 and -, at most 100")
     expected = {"submission.yaml", "results.json", *(f"samples/{split}.jsonl" for split in Split)}
     found = set()
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
-            raise FthallError(f"{_shown(path)} is a link; submissions hold plain files only")
+            raise FthallError(f"{shown(path)} is a link; submissions hold plain files only")
         if path.is_dir():
             if name != "samples":
-                raise FthallError(f"unexpected folder {_shown(path)}; allowed: samples")
+                raise FthallError(f"unexpected folder {shown(path)}; allowed: samples")
             continue
         if name not in expected:
-            raise FthallError(f"unexpected file {_shown(path)}; allowed: {', '.join(sorted(expected))}")
+            raise FthallError(f"unexpected file {shown(path)}; allowed: {', '.join(sorted(expected))}")
         if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
             raise FthallError(f"{path} is not a plain file of at most {MAX_FILE_BYTES // 2**20} MiB")
+        if name == "submission.yaml" and path.stat().st_size > MAX_CARD_BYTES:
+            raise FthallError(f"{path} is larger than {MAX_CARD_BYTES // 1024} KiB")
         found.add(name)
     if missing := sorted(expected - found):
         raise FthallError(f"{folder} lacks {', '.join(missing)}")
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without aliases: what is read is no larger than its text."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not allowed")
-        return super().compose_node(parent, index)
-
-
-def _read_yaml(path: Path) -> object:
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506 - a SafeLoader
-    except Exception as error:  # its constructors raise ValueError, KeyError and others for "2026-13-45", "!!bool x", …
-        raise FthallError(f"{path} is not readable YAML: {' '.join(str(error).split())[:200]}") from None
-
-
-def parse_card(value: object, path: Path) -> Card:
-    """Check a card; ``path`` is only for the message.
-
-    Raises:
-        FthallError: a field is unknown, missing or out of range.
-    """
-    return _parse(Card, value, path)
-
-
-def _parse(model: type[_Model], value: object, path: Path) -> _Model:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = _shown(".".join(map(str, first["loc"]))) or "top level"
-        value = first["input"]
-        found = f"a {type(value).__name__}" if isinstance(value, dict | list) else repr(value)[:80]
-        raise FthallError(f"{path}: {where}: {first['msg']} (found {found})") from None
-
-
-def _shown(text: object) -> str:
-    """A submitter's text in a message: as it is, or escaped if it would break the line."""
-    return str(text) if str(text).isprintable() else repr(str(text))
 
 
 def _samples(path: Path, split: Split, release: Release) -> tuple[Answer, ...]:

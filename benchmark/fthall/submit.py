@@ -4,12 +4,11 @@ import datetime
 import importlib.metadata
 from pathlib import Path
 
-import yaml
-
 from fthall import models, splits, submission
 from fthall.errors import FthallError
 from fthall.evaluate import lm_eval_answers
 from fthall.experiment import write_submission
+from fthall.schema import parse, read_yaml
 
 
 def from_checkpoint(model: str, card_file: Path, out: Path, *, revision: str | None = None) -> Path:
@@ -21,12 +20,7 @@ def from_checkpoint(model: str, card_file: Path, out: Path, *, revision: str | N
     Raises:
         FthallError: unreadable card, unknown track, a checkpoint that cannot be loaded, or a folder that exists.
     """
-    try:
-        card = yaml.safe_load(card_file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FthallError(f"no card {card_file}; leaderboard/pages/submit.md shows one") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise FthallError(f"{card_file} is not readable YAML: {' '.join(str(error).split())[:200]}") from None
+    card = read_yaml(card_file, f"no card {card_file}; leaderboard/pages/submit.md shows one")
     if not isinstance(card, dict) or not {"track", "entry", "seed"} <= card.keys():
         raise FthallError(
             f"{card_file} must give at least track, entry and seed; leaderboard/pages/submit.md shows one"
@@ -40,7 +34,7 @@ def from_checkpoint(model: str, card_file: Path, out: Path, *, revision: str | N
         "versions": {n: importlib.metadata.version(n) for n in ("fthall", "torch", "transformers", "lm_eval")},
         "created": datetime.date.today(),
     }
-    submission.parse_card(card, card_file)  # before the long part
+    parse(submission.Card, card, card_file)  # before the long part
     folder = out / release.track / f"{card['entry']}-seed{card['seed']}"
     if folder.exists():
         raise FthallError(f"{folder} exists; delete it or give the card another entry or seed")

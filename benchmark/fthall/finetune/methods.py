@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import torch
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from fthall.errors import FthallError
 from fthall.records import Split
+from fthall.schema import Strict, parse, read_yaml
 
 # Parameter names of the groups, by the names transformers gives the submodules of its decoder layers.
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -19,11 +19,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """Group: parts of parameter names. Freezing is training one group only; embeddings and norms are then frozen too."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Training(_Strict):
+class Training(Strict):
     """Hyper-parameters every run of a recipe shares."""
 
     learning_rate: Annotated[float, Field(ge=0)] = 5e-5
@@ -38,14 +34,14 @@ class Training(_Strict):
     """Of forward and backward passes; weights and optimiser state are always float32."""
 
 
-class Run(_Strict):
+class Run(Strict):
     """One way to fine-tune."""
 
     entry: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     title: str
     method: Literal["sft", "freeze", "self-distill"]
     description: str = ""
-    trained_on: list[Split] = [Split.KNOWN, Split.UNKNOWN]
+    trained_on: tuple[Split, ...] = (Split.KNOWN, Split.UNKNOWN)
     trained: Literal["all", "attention", "ffn"] = "all"
     distill_weight: Annotated[float, Field(ge=0)] = 0.0
     """λ of the distillation term."""
@@ -65,7 +61,7 @@ class Run(_Strict):
         return self
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """What is run on a track."""
 
     track: str
@@ -83,16 +79,8 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         FthallError: unreadable, or a field is unknown, missing or out of range.
     """
-    try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise FthallError(f"no recipe {path}; the repository's are in benchmark/recipes") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise FthallError(f"{path} is not readable YAML: {' '.join(str(error).split())[:200]}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "top level"
-        raise FthallError(f"{path}: {where}: {first['msg']} (found {str(first['input'])[:80]!r})") from None
+    absent = f"no recipe {path}; the repository's are in benchmark/recipes"
+    return parse(Recipe, read_yaml(path, absent), path)
 
 
 def choose_parameters(model: torch.nn.Module, group: str) -> int:
