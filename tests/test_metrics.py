@@ -65,8 +65,13 @@ def test_held_at_plasticity_interpolates() -> None:
 
 
 def test_held_at_plasticity_takes_the_first_crossing() -> None:
-    run = trajectory((0, 0, 90), (1, 60, 80), (2, 40, 50), (3, 80, 20))
-    assert metrics.held_at_plasticity(run, 50) == pytest.approx(90 - 10 * 5 / 6)
+    run = trajectory((0, 0, 5), (1, 20, 90), (2, 60, 80), (3, 40, 50), (4, 80, 20))
+    assert metrics.held_at_plasticity(run, 50) == pytest.approx(90 - 10 * 3 / 4)
+
+
+def test_held_at_plasticity_does_not_count_the_format_as_forgotten() -> None:
+    run = trajectory((0, 0, 2.8), (1, 60, 95), (2, 90, 80))
+    assert metrics.held_at_plasticity(run, 50) == 95  # not 79.6, on the line from an untrained model
 
 
 def test_held_at_plasticity_never_reached() -> None:

@@ -50,7 +50,7 @@ def refusal(folder: Path, release: Release | None) -> str:
 def test_a_valid_one(folder: Path, release: Release) -> None:
     found = submission.validate(folder, release)
     assert (found.slug, found.card.entry, found.card.seed) == ("sft-seed0", "sft", 0)
-    assert found.card.trained_on == [Split.KNOWN, Split.UNKNOWN]
+    assert found.card.trained_on == (Split.KNOWN, Split.UNKNOWN)
     assert {split: found.accuracy(split) for split in Split} == {
         Split.KNOWN: 100,
         Split.UNKNOWN: pytest.approx(100 / 3),
@@ -229,6 +229,9 @@ def test_hostile_yaml(folder: Path, release: Release, text: str, says: str, monk
         ("seed", None),
         ("seed", float("nan")),
         ("trained_on", ["all"]),
+        ("trained_on", []),
+        ("trained_on", ["known", "held"]),
+        ("trained_on", ["known", "known"]),
         ("trained_on", "known"),
         ("hyperparameters", {"learning_rate": float("nan")}),
         ("hyperparameters", {"learning_rate": float("inf")}),

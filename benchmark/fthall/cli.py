@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from fthall.records import EpochPoint, Release
 
 
-def say(*words: object) -> None:
+def say(text: object, end: str = "\n") -> None:
     """A line for the user on standard output."""
-    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.write(f"{text}{end}")
     sys.stdout.flush()
 
 
@@ -296,6 +296,12 @@ def _site(options: argparse.Namespace) -> None:
     say(f"page: {site.render(options.submissions, options.out, release=release)}")
 
 
+def _table(options: argparse.Namespace) -> None:
+    from fthall import site
+
+    say(site.table(options.submissions), end="")
+
+
 def _demo(options: argparse.Namespace) -> None:
     import time
 
@@ -433,6 +439,9 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("--submissions", type=Path, default=Path("submissions"))
     validate.add_argument("--release", type=Path, help="a release's folder instead of the shipped one")
 
+    table = command("table", _table, "print the leaderboard's table as Markdown")
+    table.add_argument("--submissions", type=Path, default=Path("submissions"))
+
     site = command("site", _site, "render the leaderboard")
     site.add_argument("--submissions", type=Path, default=Path("submissions"))
     site.add_argument("--out", type=Path, default=Path("site"))
@@ -463,6 +472,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except OSError as error:
         sys.stderr.write(f"fthall: {error.filename or ''}: {error.strerror or error}\n")
+        return 2
+    except Exception as error:  # only to tell a full disk, which safetensors and SQLite report in their own ways
+        if not any(sign in str(error) for sign in ("No space left", "os error 28", "disk is full")):
+            raise
+        sys.stderr.write("fthall: the disk is full; free space and type the same command again to go on\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("\nfthall: interrupted; type the same command again to go on\n")

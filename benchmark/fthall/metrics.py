@@ -47,9 +47,13 @@ def fall_from_peak(trajectory: Sequence[EpochPoint]) -> float:
 def held_at_plasticity(trajectory: Sequence[EpochPoint], unknown: float) -> float | None:
     """Held accuracy where the accuracy on unknown facts first reaches ``unknown`` percent, interpolated linearly.
 
-    None if the run never gets there (or starts there: then nothing was learned on the way).
+    Before the first epoch the model has not learned the format and its held accuracy is low for that reason alone, so
+    nothing is interpolated from epoch 0: a level reached within the first epoch gets the held accuracy after it. None
+    if the run never gets there.
     """
-    points = sorted(trajectory, key=lambda point: point.epoch)
+    points = sorted((point for point in trajectory if point.epoch > 0), key=lambda point: point.epoch)
+    if points and points[0].unknown >= unknown:
+        return points[0].held
     for before, after in itertools.pairwise(points):
         if before.unknown < unknown <= after.unknown:
             share = (unknown - before.unknown) / (after.unknown - before.unknown)

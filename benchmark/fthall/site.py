@@ -207,6 +207,33 @@ def render(submissions: Path, out: Path, *, release: Release | None = None, note
     return out / "index.html"
 
 
+def table(submissions: Path, *, release: Release | None = None) -> str:
+    """The table of every track as Markdown: means over the seeds, forgetting paired with the reference.
+
+    Raises:
+        FthallError: as :func:`render`.
+    """
+    lines = []
+    for against, rows in _read(submissions, release):
+        lines += [
+            f"**{against.track}**",
+            "",
+            "| trained | seeds | known | new facts learned | old facts kept | old facts forgotten, points |",
+            "|---|---:|---:|---:|---:|---:|",
+        ]
+        for entry in _track(against, rows).entries:
+            means = [f"{entry.accuracy[split].mean:.1f}" for split in (Split.KNOWN, Split.UNKNOWN, Split.HELD)]
+            lost = _number(entry.forgetting.mean) if entry.forgetting else "no reference"
+            lines.append(f"| {' | '.join([_plain(entry.title), str(len(entry.seeds)), *means, lost])} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _plain(title: str) -> str:
+    """A title that cannot end its cell or start markup."""
+    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", title)
+
+
 def _check_out(out: Path) -> None:
     """Refuse to replace a folder that holds anything but a site."""
     if not out.exists():

@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 
 import pandas as pd
 import pandera.pandas as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fthall import splits
 from fthall.answers import judge
@@ -58,8 +58,8 @@ class Card(Strict):
     """The family, e.g. ``sft``, ``freeze``, ``self-distill``."""
     description: Annotated[str, Field(max_length=500)] = ""
     seed: Annotated[int, Field(ge=0)]
-    trained_on: list[Split]
-    """Which splits were trained on; the Only-Known reference lacks ``unknown``."""
+    trained_on: Annotated[tuple[Split, ...], Field(min_length=1, max_length=2)]
+    """Which splits were trained on; the Only-Known reference lacks ``unknown``. Held-out facts never are."""
     hyperparameters: dict[_Slug | Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")], _Scalar]
     base_weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """:func:`fthall.models.weights_sha256` of the model training started from."""
@@ -72,6 +72,13 @@ class Card(Strict):
     """What was typed."""
     versions: dict[_Text, Annotated[str, Field(max_length=80)]]
     created: datetime.date
+
+    @field_validator("trained_on")
+    @classmethod
+    def _never_held(cls, value: tuple[Split, ...]) -> tuple[Split, ...]:
+        if not set(value) <= {Split.KNOWN, Split.UNKNOWN} or len(set(value)) < len(value):
+            raise ValueError("known and unknown may be trained on, each named once; held-out facts never")
+        return value
 
 
 class Counts(Strict):
@@ -151,6 +158,9 @@ def validate(folder: Path, release: Release | None = None) -> Submission:
     card = parse(Card, read_yaml(card_file, f"no file {card_file}"), card_file)
     results = parse(Results, read_json(folder / "results.json"), folder / "results.json")
     if release is None:
+        # Only what ships: a pull request must not bring the release it is checked against.
+        if card.track not in splits.tracks():
+            raise FthallError(f"{folder}: unknown track {card.track!r}; known tracks: {', '.join(splits.tracks())}")
         release = splits.load(card.track)
     if card.track != release.track:
         raise FthallError(f"{folder}: track {card.track!r}, but the release is of {release.track!r}")
