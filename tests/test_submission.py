@@ -71,8 +71,14 @@ def test_the_order_of_samples_does_not_matter(folder: Path, release: Release) ->
 
 
 def test_the_shipped_release_is_the_default(folder: Path, release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splits, "tracks", lambda: [TRACK])
     monkeypatch.setattr(splits, "load", lambda track: {TRACK: release}[track])
     assert submission.validate(folder).card.track == TRACK
+
+
+def test_a_release_that_does_not_ship_is_not_checked_against(folder: Path) -> None:
+    with pytest.raises(FthallError, match=f"unknown track '{TRACK}'; known tracks: geonames/smollm2-135m"):
+        submission.validate(folder)
 
 
 def test_find(tmp_path: Path, release: Release) -> None:
