@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from builders import tiny_facts
 
+from builders import tiny_facts
 from fthall import experiment, models, site, slick, splits, submission
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
