@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from builders import tiny_release
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from builders import tiny_release
 from fthall.errors import FthallError
 from fthall.evaluate import evaluate
 from fthall.finetune import train as training_module

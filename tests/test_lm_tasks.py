@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders import tiny_release
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from builders import tiny_release
 from fthall import lm_tasks, splits
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
