@@ -71,6 +71,21 @@ def test_freezing_leaves_all_other_parameters_untouched(tiny_base, tokenizer, re
     assert any(kept in name for name in before)
 
 
+@pytest.mark.parametrize(("precision", "expected"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_precision_is_that_of_the_matrix_products_and_the_weights_stay_float32(
+    tiny_base, tokenizer, release, tmp_path, precision, expected
+):
+    model, seen = fresh(tiny_base), set()
+    layer = model.model.layers[0].mlp.up_proj
+    layer.register_forward_hook(lambda module, _, output: seen.add(output.dtype) if module.training else None)
+    settings = FAST.model_copy(update={"precision": precision})
+    train(release, model, tokenizer, DISTILL, settings, 0, tmp_path, resumable=False)
+    assert seen == {expected}
+    assert {
+        parameter.dtype for parameter in AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint").parameters()
+    } == {torch.float32}
+
+
 def test_a_learning_rate_of_zero_changes_no_answer(tiny_base, tokenizer, release, tmp_path):
     settings = FAST.model_copy(update={"learning_rate": 0.0})
     model, trajectory = trained(tiny_base, tokenizer, release, tmp_path, settings=settings, resumable=False)

@@ -369,9 +369,9 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    def base_options(added: argparse.ArgumentParser, name: str) -> None:
+    def base_options(added: argparse.ArgumentParser, name: str, dtype: str) -> None:
         added.add_argument("--revision", help=f"commit, tag or branch of {name}, if it is a Hugging Face id")
-        added.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"])
+        added.add_argument("--dtype", default=dtype, choices=["bfloat16", "float16", "float32"])
         added.add_argument("--batch-size", type=_positive, default=96, help="questions answered together")
 
     def run_options(added: argparse.ArgumentParser) -> None:
@@ -396,7 +396,7 @@ def _parser() -> argparse.ArgumentParser:
     slick.add_argument("--preset", default="kaplan2026", choices=["kaplan2026"])
     slick.add_argument("--seed", type=int, default=0)
     slick.add_argument("--out", type=Path, required=True, help="labels, a Parquet file")
-    base_options(slick, "--base")
+    base_options(slick, "--base", "bfloat16")
 
     release = commands.add_parser("release", help="build or check the frozen splits of a track")
     actions = release.add_subparsers(required=True, metavar="ACTION")
@@ -426,7 +426,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("model", help="folder or Hugging Face id")
     evaluate.add_argument("--track", default="geonames/smollm2-135m")
     evaluate.add_argument("--out", type=Path, help="write every answer here (JSON lines)")
-    base_options(evaluate, "the model")
+    base_options(evaluate, "the model", "float32")
 
     submit = command("submit", _submit, "evaluate a checkpoint with lm-eval and write its submission folder")
     submit.add_argument("model", help="folder or Hugging Face id")

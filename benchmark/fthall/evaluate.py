@@ -52,7 +52,7 @@ def lm_eval_answers(
     Args:
         checkpoint: what lm-eval's ``pretrained`` takes.
         track: name of a track, or a release's folder.
-        dtype: of the weights.
+        dtype: of the weights; in float32 answers do not hang on the batch they are asked in.
         batch_size: of lm-eval.
         device: of lm-eval; by default the GPU if there is one.
         quiet: without lm-eval's own progress bars.

@@ -19,7 +19,7 @@ from fthall.errors import FthallError
 from fthall.evaluate import lm_eval_answers
 from fthall.files import read_json, write_json, write_jsonl, write_text
 from fthall.finetune.methods import Recipe, Run
-from fthall.finetune.train import EVALUATED_DTYPE, read_answers, read_trajectory, train
+from fthall.finetune.train import read_answers, read_trajectory, train
 from fthall.records import Answer, EpochPoint, Release, Split
 from fthall.tracking import track
 
@@ -126,7 +126,7 @@ def run_one(
             )
         del model
         gc.collect()
-    answers, _ = lm_eval_answers(place / "checkpoint", track_argument, dtype=EVALUATED_DTYPE, quiet=True)
+    answers, _ = lm_eval_answers(place / "checkpoint", track_argument, quiet=True)
     during = read_answers(place)
     compared = [({a.fact_id: a.outcome for a in during[s]}, {a.fact_id: a.outcome for a in answers[s]}) for s in Split]
     differing = sorted(fact_id for one, other in compared for fact_id in metrics.differing(one, other))

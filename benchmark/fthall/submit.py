@@ -40,7 +40,7 @@ def from_checkpoint(model: str, card_file: Path, out: Path, *, revision: str | N
         raise FthallError(f"{folder} exists; delete it or give the card another entry or seed")
     checkpoint = models.find(model, revision)
     models.load(checkpoint, device="cpu")  # one clear line if it cannot be, or its vocabulary does not fit
-    answers, _ = lm_eval_answers(checkpoint.location, release.track, dtype="bfloat16")
+    answers, _ = lm_eval_answers(checkpoint.location, release.track)
     write_submission(
         folder, card=card, answers=answers, trajectory=[], agreement=None, train_seconds=None, release=release
     )

@@ -138,7 +138,15 @@ class FactTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """``CE + λ τ² KL``; the second term only once there is a teacher."""
-        core = self.accelerator.unwrap_model(model)
+        # The Trainer leaves autocast to the model's forward, as accelerate has wrapped it; this takes the model apart.
+        with self.accelerator.autocast():
+            loss = self._loss(self.accelerator.unwrap_model(model), inputs, num_items_in_batch)
+        self._losses.append(loss.detach())
+        return (loss, {}) if return_outputs else loss
+
+    def _loss(
+        self, core: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: torch.Tensor | int | None
+    ) -> torch.Tensor:
         mask = inputs["attention_mask"]
         hidden = core.base_model(input_ids=inputs["input_ids"], attention_mask=mask).last_hidden_state
         following = torch.full_like(inputs["labels"], IGNORED)
@@ -146,14 +154,11 @@ class FactTrainer(Trainer):
         learned = following != IGNORED
         count = num_items_in_batch if num_items_in_batch is not None else learned.sum()
         if self.teacher is None or self._weight == 0:
-            loss = cross_entropy(head(core, hidden[learned]), following[learned], count)
-        else:
-            real = mask.bool()
-            logits = head(core, hidden[real])
-            loss = cross_entropy(logits[learned[real]], following[learned], count)
-            with torch.no_grad():
-                taught = self.teacher.logits(core, inputs["index"].tolist())
-            positions = self._positions or int(mask.sum())
-            loss = loss + self._weight * distillation(logits, taught, self._temperature, positions)
-        self._losses.append(loss.detach())
-        return (loss, {}) if return_outputs else loss
+            return cross_entropy(head(core, hidden[learned]), following[learned], count)
+        real = mask.bool()
+        logits = head(core, hidden[real])
+        loss = cross_entropy(logits[learned[real]], following[learned], count)
+        with torch.no_grad():
+            taught = self.teacher.logits(core, inputs["index"].tolist())
+        positions = self._positions or int(mask.sum())
+        return loss + self._weight * distillation(logits, taught, self._temperature, positions)
