@@ -305,7 +305,7 @@ def _table(options: argparse.Namespace) -> None:
 def _demo(options: argparse.Namespace) -> None:
     import time
 
-    from fthall import demo
+    from fthall import demo, models
     from fthall.finetune.methods import load_recipe
     from fthall.paths import data_dir
 
@@ -325,6 +325,7 @@ def _demo(options: argparse.Namespace) -> None:
             advance = _bar(progress, "SLiCK", 2 * size.spot_check * int(release.manifest["slick"]["runs"]))
             demo.spot_check(release, engine, report_file, size, identity=identity, on_answers=advance)
         del engine
+        models.free_memory()
     from fthall.files import read_json
 
     report = read_json(report_file)

@@ -1,7 +1,6 @@
 """From a recipe to submissions: train, evaluate with lm-eval, write the submission folder; one run after the other."""
 
 import datetime
-import gc
 import importlib.metadata
 import os
 import platform
@@ -125,8 +124,9 @@ def run_one(
                 on_epoch=on_epoch,
             )
         del model
-        gc.collect()
+        models.free_memory()
     answers, _ = lm_eval_answers(place / "checkpoint", track_argument, quiet=True)
+    models.free_memory()
     during = read_answers(place)
     compared = [({a.fact_id: a.outcome for a in during[s]}, {a.fact_id: a.outcome for a in answers[s]}) for s in Split]
     differing = sorted(fact_id for one, other in compared for fact_id in metrics.differing(one, other))

@@ -6,6 +6,7 @@ once to safetensors in the cache. Any other name is a path or a Hugging Face rep
 """
 
 import ctypes
+import gc
 import hashlib
 import importlib.metadata
 import os
@@ -120,10 +121,21 @@ def _keep_memory() -> None:
     A no-op where the C library is another.
     """
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:
+    if mallopt := _glibc("mallopt"):
         mallopt(mmap_threshold, 2**30)
         mallopt(trim_threshold, 2**31 - 1)
+
+
+def free_memory() -> None:
+    """Give memory that is no longer used back to the kernel: call it once a model has been dropped."""
+    gc.collect()
+    if malloc_trim := _glibc("malloc_trim"):
+        malloc_trim(0)
+
+
+def _glibc(name: str) -> Any:
+    """A function of the C library, or None where it is another one."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def weights_sha256(checkpoint: Checkpoint) -> str:
