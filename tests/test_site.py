@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from fthall import site, splits, submission
+from fthall import board, site, splits, submission
 from fthall.answers import judge
 from fthall.errors import FthallError
 from fthall.files import write_json, write_jsonl, write_text
@@ -63,6 +63,7 @@ def submit(
     right: tuple[int, int, int],
     abstained: int = 0,
     curve: Sequence[tuple[float, float]] = (),
+    agreement: dict[str, object] | None = None,
     **card: object,
 ) -> Path:
     """Write a submission with ``right`` of known, unknown and held; ``curve`` is (unknown, held) an epoch."""
@@ -87,7 +88,6 @@ def submit(
         {"epoch": epoch, "known": 100, "unknown": unknown, "held": held, "held_val": 50, "train_loss": None}
         for epoch, (unknown, held) in enumerate(curve)
     ]
-    agreement = {"compared": 38, "differing": ["t/h1"]}
     results = {"schema": 1, "counts": counts, "trajectory": points, "agreement": agreement, "train_seconds": 90}
     write_json(folder / "results.json", results)
     write_text(folder / "submission.yaml", yaml.safe_dump(values))
@@ -121,6 +121,7 @@ def filled(root: Path, release: Release) -> Path:
         entry="freeze-attention-only",
         title="Attention only",
         method="freeze",
+        agreement={"compared": 38, "differing": ["t/h1"]},
     )
     return root
 
@@ -145,10 +146,10 @@ def test_numbers(filled: Path, release: Release, tmp_path: Path) -> None:
     assert [entry.slug for entry in track.entries] == ["sft-known", "sft", "freeze-attention-only"]
     assert reference.is_reference
     assert [seed.forgetting for seed in reference.seeds] == [0.0, 0.0]
-    assert sft.forgetting == site.Stat(mean=30.0, low=25.0, high=35.0, n=2)
-    assert sft.accuracy[Split.UNKNOWN] == site.Stat(95.0, 90.0, 100.0, 2)
+    assert sft.forgetting == board.Stat(mean=30.0, low=25.0, high=35.0, n=2)
+    assert sft.accuracy[Split.UNKNOWN] == board.Stat(95.0, 90.0, 100.0, 2)
     assert (sft.wrong.mean, sft.abstained.mean) == (25.0, 10.0)
-    assert sft.at[50] == site.Stat(90.0, 90.0, 90.0, 2)  # half way from 95 to 85
+    assert sft.at[50] == board.Stat(90.0, 90.0, 90.0, 2)  # half way from 95 to 85
     assert reference.at[50] is None
     assert sft.score == pytest.approx(2 * (6500 / 95) * 95 / (6500 / 95 + 95))
     shown = text_of(page(filled, tmp_path / "site", release))
@@ -211,7 +212,7 @@ def test_reference_without_the_seed_is_marked(root: Path, release: Release, tmp_
     submit(root, release, right=(4, 9, 14), seed=7)
     sft = next(entry for entry in track_of(root, release).entries if entry.slug == "sft")
     assert not sft.paired
-    assert sft.forgetting == site.Stat(25.0, 25.0, 25.0, 1)
+    assert sft.forgetting == board.Stat(25.0, 25.0, 25.0, 1)
     html = page(root, tmp_path / "site", release)
     assert "25.0 †" in text_of(html)
     assert "The reference has no run with this seed" in html
@@ -386,7 +387,7 @@ def test_markdown_pages(tmp_path: Path) -> None:
 
 
 def test_numbers_are_written_for_readers() -> None:
-    assert [site._number(value) for value in (-0.04, -1.25, 0.0, 99.96)] == ["0.0", "−1.2", "0.0", "100.0"]
+    assert [board.number(value) for value in (-0.04, -1.25, 0.0, 99.96)] == ["0.0", "−1.2", "0.0", "100.0"]
 
 
 def test_a_track_without_source_details(root: Path, release: Release, tmp_path: Path) -> None:

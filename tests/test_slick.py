@@ -211,6 +211,7 @@ def test_a_journal_cut_in_its_header_starts_anew(tmp_path: Path, whole: Path) ->
         {"config": SlickConfig(runs=3, shots=2, seed=6)},
         {"config": SlickConfig(runs=4, shots=2, seed=5)},
         {"facts": asked_facts()[1:]},
+        {"exemplars": asked_facts()},
     ],
 )
 def test_a_journal_of_another_build_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
@@ -242,8 +243,9 @@ def test_what_the_labels_were_made_with_travels_in_the_file(whole: Path) -> None
         "seed": "5",
         "max_new_tokens": "16",
         "facts": made["facts"],
+        "exemplars": made["exemplars"],
     }
-    assert len(made["facts"]) == 64
+    assert len(made["facts"]) == len(made["exemplars"]) == 64
 
 
 def test_the_preset_is_recognised_whatever_the_seed(tmp_path: Path) -> None:

@@ -357,6 +357,29 @@ def test_results_out_of_range(
     assert says in refusal(change(folder, edit), release)
 
 
+def _claim(compared: int, differing: list[str], held: float | None = None) -> Callable[[dict[str, Any]], object]:
+    def edit(results: dict[str, Any]) -> None:
+        last = {f"{split}": 100 * c["correct"] / sum(c.values()) for split, c in results["counts"].items()}
+        results["trajectory"] = [{"epoch": 1, **last}] if held is None else [{"epoch": 1, **last, "held": held}]
+        results["agreement"] = {"compared": compared, "differing": differing}
+
+    return edit
+
+
+def test_the_trajectory_ends_at_the_answers_but_for_those_said_to_differ(folder: Path, release: Release) -> None:
+    total, first = sum(map(len, release.splits.values())), release.splits[Split.HELD][0].id
+    submission.validate(change(folder, _claim(total, [])), release)
+    submission.validate(change(folder, _claim(total, [first], held=75.0)), release)  # one of four
+    for edit, says in (
+        (_claim(total - 1, []), f"agreement.compared is {total - 1}, the release has {total}"),
+        (_claim(total, ["nowhere"]), "must name facts of the release"),
+        (_claim(total, [first, first]), "each once"),
+        (_claim(total, [], held=75.0), "the trajectory ends at 75.00 % on held, its answers give 50.00 %"),
+        (_claim(total, [first], held=100.0), "names too few facts"),
+    ):
+        assert says in refusal(change(folder, edit), release)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "[" * 100_000, '{"schema": ' + "9" * 5000 + "}"])
 def test_results_that_are_no_json_object(folder: Path, release: Release, content: str) -> None:
     (folder / "results.json").write_text(content)

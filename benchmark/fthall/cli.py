@@ -297,9 +297,9 @@ def _site(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    from fthall import site
+    from fthall import board
 
-    say(site.table(options.submissions), end="")
+    say(board.table(options.submissions), end="")
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -90,7 +90,8 @@ def label(
         raise FthallError(str(error)) from None
 
     preset = next((name for name, known in PRESETS.items() if replace(config, seed=0) == known), "custom")
-    header = {**identity, "preset": preset, **{k: str(v) for k, v in asdict(config).items()}, "facts": digest(facts)}
+    header = {**identity, "preset": preset, **{k: str(v) for k, v in asdict(config).items()}}
+    header |= {"facts": digest(facts), "exemplars": digest([fact for drawn in pool.values() for fact in drawn])}
     partial = out.with_name(out.name + ".partial")
     done = _read_partial(partial, header)
     partial.parent.mkdir(parents=True, exist_ok=True)

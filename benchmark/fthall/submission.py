@@ -183,7 +183,34 @@ def validate(folder: Path, release: Release | None = None) -> Submission:
             raise FthallError(
                 f"{folder}/results.json: {split} claims {_show(claimed)}, its answers give {_show(counted)}"
             )
+    _check_agreement(folder, results, answers)
     return Submission(slug=folder.name, card=card, results=results, answers=answers)
+
+
+def _check_agreement(folder: Path, results: Results, answers: dict[Split, tuple[Answer, ...]]) -> None:
+    """The last point of a trajectory is the evaluated checkpoint, but for the answers said to differ."""
+    if results.agreement is None:
+        return
+    asked = {answer.fact_id: split for split, rows in answers.items() for answer in rows}
+    differing = results.agreement.differing
+    if len(set(differing)) < len(differing) or not set(differing) <= asked.keys():
+        raise FthallError(f"{folder}/results.json: agreement.differing must name facts of the release, each once")
+    if results.agreement.compared != len(asked):
+        raise FthallError(
+            f"{folder}/results.json: agreement.compared is {results.agreement.compared}, the release has {len(asked)}"
+        )
+    if not results.trajectory:
+        return
+    last = max(results.trajectory, key=lambda point: point.epoch)
+    for split, rows in answers.items():
+        found = 100 * sum(a.outcome is Outcome.CORRECT for a in rows) / len(rows)
+        during = float(getattr(last, split))
+        allowed = 100 * sum(asked[fact_id] is split for fact_id in differing) / len(rows)
+        if abs(found - during) > allowed + 1e-6:
+            raise FthallError(
+                f"{folder}/results.json: the trajectory ends at {during:.2f} % on {split}, its answers give "
+                f"{found:.2f} %, and agreement.differing names too few facts to explain it"
+            )
 
 
 def _show(counts: Counts) -> str:

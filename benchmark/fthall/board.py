@@ -1,0 +1,308 @@
+"""Submissions in, the rows of the leaderboard out: every entry over its seeds, and what the numbers say."""
+
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fthall import metrics, splits, submission
+from fthall.errors import FthallError
+from fthall.records import EpochPoint, Outcome, Release, Split
+from fthall.submission import Submission
+
+LEVELS = (50, 90)
+"""Percent of the new facts learned at which held accuracy is compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """A number over the seeds of an entry."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRow:
+    """One submission, as its entry's details show it."""
+
+    submission: Submission
+    seed: int
+    accuracy: Mapping[Split, float]
+    wrong: float
+    abstained: float
+    forgetting: float | None
+    paired: bool
+    """Whether the reference has this seed too."""
+    fall: float | None
+    at: Mapping[int, float | None]
+    trajectory: tuple[EpochPoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the table: all seeds of one entry."""
+
+    slug: str
+    title: str
+    method: str
+    trained_on: tuple[Split, ...]
+    is_reference: bool
+    seeds: tuple[SeedRow, ...]
+    accuracy: Mapping[Split, Stat]
+    wrong: Stat
+    abstained: Stat
+    forgetting: Stat | None
+    interval: tuple[float, float] | None
+    """The 95 % Wilson interval of held accuracy, moved to the axis of forgetting."""
+    paired: bool
+    at: Mapping[int, Stat | None]
+    score: float | None
+    place: int
+    """Its place by name, which decides its colour and shape in the pictures."""
+    descriptions: Sequence[str]
+    facts: Mapping[str, Sequence[str]]
+    """What the details list: a name, and the distinct values over the seeds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """All entries of one track."""
+
+    release: Release
+    entries: tuple[Entry, ...]
+    """The reference first, then by score."""
+    reference: Entry | None
+    said: tuple[str, ...]
+    """What the numbers say, in sentences."""
+
+
+def read(root: Path, release: Release | None = None) -> list[tuple[Release, list[Submission]]]:
+    """Every submission under a folder, valid and unique, by track.
+
+    Raises:
+        FthallError: an invalid, duplicate or misplaced submission.
+    """
+    if not root.is_dir():
+        raise FthallError(f"no folder {root}; give the folder that holds <source>/<base>/<submission>/")
+    folders = submission.find(root)
+    for card in sorted(root.rglob("submission.yaml")):
+        hidden = any(part.startswith(".") for part in card.relative_to(root).parts)
+        if not hidden and card.parent not in folders:
+            raise FthallError(f"{card} is not at <source>/<base>/<submission>/ under {root}; give the folder above")
+    found: dict[str, tuple[Release, list[Submission]]] = {}
+    taken: dict[tuple[str, str, int], Path] = {}
+    for folder in folders:
+        track = "/".join(folder.resolve().parts[-3:-1])
+        against = release or (found[track][0] if track in found else splits.load(track))
+        one = submission.validate(folder, against)
+        if (other := taken.setdefault((track, one.card.entry, one.card.seed), folder)) is not folder:
+            raise FthallError(f"{other} and {folder} are both seed {one.card.seed} of {one.card.entry!r}; remove one")
+        found.setdefault(track, (against, []))[1].append(one)
+    return [found[track] for track in sorted(found)]
+
+
+def board(release: Release, submissions: Sequence[Submission]) -> Board:
+    """The entries of a track.
+
+    Raises:
+        FthallError: the seeds of an entry disagree on what it is.
+    """
+    by_entry: dict[str, list[Submission]] = {}
+    for one in sorted(submissions, key=lambda s: (s.card.entry, s.card.seed)):
+        by_entry.setdefault(one.card.entry, []).append(one)
+    for slug, group in by_entry.items():
+        for field in ("title", "method", "trained_on"):
+            if len(values := _distinct(str(getattr(one.card, field)) for one in group)) > 1:
+                raise FthallError(f"{release.track}: the seeds of {slug!r} differ in {field}: {' and '.join(values)}")
+    bounds = [slug for slug, (first, *_) in by_entry.items() if _is_sft(first, {Split.KNOWN})]
+    reference = min(bounds, key=lambda slug: (slug != "sft-known", slug), default=None)
+    twins = by_entry[reference] if reference else []
+    entries = [
+        _entry(slug, group, twins, slug == reference, place) for place, (slug, group) in enumerate(by_entry.items())
+    ]
+    entries.sort(key=lambda e: (not e.is_reference, -1 if e.score is None else -e.score, e.slug))
+    chosen = entries[0] if reference else None
+    return Board(release, tuple(entries), chosen, tuple(_say(entries, chosen)))
+
+
+def table(submissions: Path, *, release: Release | None = None) -> str:
+    """The table of every track as Markdown: means over the seeds, forgetting paired with the reference.
+
+    Raises:
+        FthallError: as :func:`read`.
+    """
+    lines = []
+    for against, rows in read(submissions, release):
+        lines += [
+            f"**{against.track}**",
+            "",
+            "| trained | seeds | known | new facts learned | old facts kept | old facts forgotten, points |",
+            "|---|---:|---:|---:|---:|---:|",
+        ]
+        for entry in board(against, rows).entries:
+            means = [f"{entry.accuracy[split].mean:.1f}" for split in (Split.KNOWN, Split.UNKNOWN, Split.HELD)]
+            lost = number(entry.forgetting.mean) if entry.forgetting else "no reference"
+            lines.append(f"| {' | '.join([_plain(entry.title), str(len(entry.seeds)), *means, lost])} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _plain(title: str) -> str:
+    """A title that cannot end its cell or start markup."""
+    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", title)
+
+
+def _is_sft(one: Submission, trained_on: set[Split]) -> bool:
+    return one.card.method == "sft" and set(one.card.trained_on) == trained_on
+
+
+def _entry(
+    slug: str, group: Sequence[Submission], twins: Sequence[Submission], is_reference: bool, place: int
+) -> Entry:
+    seeds = tuple(_seed(one, twins) for one in group)
+    accuracy = {split: over(seed.accuracy[split] for seed in seeds) for split in Split}
+    held, forgotten = accuracy[Split.HELD], [seed.forgetting for seed in seeds if seed.forgetting is not None]
+    forgetting, interval, score = None, None, None
+    if forgotten:
+        forgetting = over(forgotten)
+        items = len(group[0].answers[Split.HELD])
+        low, high = metrics.wilson(round(held.mean / 100 * items), items)
+        interval = forgetting.mean + held.mean - high, forgetting.mean + held.mean - low
+    if twins and (bound := statistics.fmean(twin.accuracy(Split.HELD) for twin in twins)) > 0:
+        score = metrics.harmonic_mean(100 * held.mean / bound, accuracy[Split.UNKNOWN].mean)
+    reached = {level: [at for s in seeds if (at := s.at[level]) is not None] for level in LEVELS}
+    card = group[0].card
+    return Entry(
+        slug=slug,
+        title=card.title,
+        method=card.method,
+        trained_on=tuple(split for split in Split if split in card.trained_on),
+        is_reference=is_reference,
+        seeds=seeds,
+        accuracy=accuracy,
+        wrong=over(seed.wrong for seed in seeds),
+        abstained=over(seed.abstained for seed in seeds),
+        forgetting=forgetting,
+        interval=interval,
+        paired=all(seed.paired for seed in seeds),
+        at={level: over(values) if values else None for level, values in reached.items()},
+        score=score,
+        place=place,
+        descriptions=_distinct(one.card.description for one in group if one.card.description),
+        facts=_facts(group),
+    )
+
+
+def _seed(one: Submission, twins: Sequence[Submission]) -> SeedRow:
+    held = one.answers[Split.HELD]
+    counts = metrics.counts(held)
+    twin = next((t for t in twins if t.card.seed == one.card.seed), None)
+    forgetting = None
+    if twin is not None:
+        forgetting = metrics.forgetting(twin.answers[Split.HELD], held)
+    elif twins:
+        forgetting = statistics.fmean(t.accuracy(Split.HELD) for t in twins) - one.accuracy(Split.HELD)
+    trajectory = tuple(
+        sorted((EpochPoint(**point.model_dump()) for point in one.results.trajectory), key=lambda p: p.epoch)
+    )
+    return SeedRow(
+        submission=one,
+        seed=one.card.seed,
+        accuracy={split: one.accuracy(split) for split in Split},
+        wrong=100 * counts[Outcome.WRONG] / len(held),
+        abstained=100 * counts[Outcome.ABSTAINED] / len(held),
+        forgetting=forgetting,
+        paired=twin is not None,
+        fall=metrics.fall_from_peak(trajectory) if trajectory else None,
+        at={level: metrics.held_at_plasticity(trajectory, level) for level in LEVELS},
+        trajectory=trajectory,
+    )
+
+
+def _facts(group: Sequence[Submission]) -> dict[str, list[str]]:
+    cards = [one.card for one in group]
+    names = _distinct(name for card in cards for name in card.hyperparameters)
+    versions = _distinct(f"{name} {version}" for card in cards for name, version in card.versions.items())
+    settings = [f"{n} = {' / '.join(_distinct(str(c.hyperparameters.get(n, '–')) for c in cards))}" for n in names]
+    return {
+        "Hyperparameters": settings,
+        "Command": _distinct(card.command for card in cards),
+        "Hardware": _distinct(card.hardware for card in cards),
+        "Versions": versions,
+        "Authors": _distinct(author for card in cards for author in card.authors),
+        "Contact": _distinct(card.contact for card in cards),
+        "Created": _distinct(card.created.isoformat() for card in cards),
+    }
+
+
+def _distinct(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def over(values: Iterable[float]) -> Stat:
+    """Mean and range."""
+    found = list(values)
+    return Stat(statistics.fmean(found), min(found), max(found), len(found))
+
+
+def number(value: float, digits: int = 1) -> str:
+    """A number for the reader: a real minus sign, and never a negative zero."""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def _say(entries: Sequence[Entry], reference: Entry | None) -> list[str]:
+    """What the numbers say, in sentences that hold whatever the numbers are."""
+    if reference is None:
+        return [
+            "No Only-Known reference has been submitted to this track, so there is nothing to count forgetting from: "
+            "only accuracies are shown."
+        ]
+    said = [
+        f"The reference, {reference.title}, never saw the new facts. It answers "
+        f"{number(reference.accuracy[Split.HELD].mean)} % of the held-out facts; forgetting is counted from there."
+    ]
+    learners = [entry for entry in entries if Split.UNKNOWN in entry.trained_on]
+    plain = [e for e in learners if _is_sft(e.seeds[0].submission, {Split.KNOWN, Split.UNKNOWN})]
+    sft = min(plain, key=lambda entry: (entry.slug != "sft", entry.slug), default=None)
+    if sft:
+        said.append(f"{sft.title} {_learned(sft)}.")
+    others = [entry for entry in learners if entry is not sft]
+    if real := [entry for entry in others if entry.accuracy[Split.UNKNOWN].mean >= 50]:
+        best = min(real, key=lambda entry: (forgotten(entry), entry.slug))
+        worse = f", which is no better than {sft.title}" if sft and forgotten(best) >= forgotten(sft) else ""
+        said.append(
+            f"Among the other entries that learned at least half of the new facts, {best.title} kept most of the old "
+            f"ones: it {_learned(best)}{worse}."
+        )
+    if little := [entry for entry in others if entry.accuracy[Split.UNKNOWN].mean < 50]:
+        names = ", ".join(f"{e.title} ({number(e.accuracy[Split.UNKNOWN].mean)} %)" for e in little)
+        said.append(
+            f"Less than half of the new facts were learned by {names}: keeping old facts is easy for a model that "
+            "learns few new ones, so compare it at matched plasticity."
+        )
+    if any(len(entry.seeds) < 3 for entry in entries):
+        said.append("Not every entry has three seeds: take differences between entries as leads, not as findings.")
+    return said
+
+
+def forgotten(entry: Entry) -> float:
+    """Mean forgetting of an entry of a track that has a reference, points."""
+    assert entry.forgetting is not None
+    return entry.forgetting.mean
+
+
+def _learned(entry: Entry) -> str:
+    points = forgotten(entry)
+    start = f"learned {number(entry.accuracy[Split.UNKNOWN].mean)} % of the new facts and "
+    if abs(points) < 0.05:
+        return start + "lost, on balance, none of the old facts it had never been trained on"
+    assert entry.interval is not None
+    low, high = entry.interval
+    within = " (the error bar includes zero)" if low <= 0 <= high else ""
+    verb = "lost" if points > 0 else "gained"
+    return f"{start}{verb} {number(abs(points))} points on old facts it had never been trained on{within}"
