@@ -85,7 +85,7 @@ def submit(
         judged = [judge(text, fact.answers) for fact, text in zip(facts, said, strict=True)]
         counts[str(split)] = {str(outcome): judged.count(outcome) for outcome in Outcome}
     points = [
-        {"epoch": epoch, "known": 100, "unknown": unknown, "held": held, "held_val": 50, "train_loss": None}
+        {"epoch": epoch, "known": 100, "unknown": unknown, "held": held, "held_val": 100, "train_loss": None}
         for epoch, (unknown, held) in enumerate(curve)
     ]
     results = {"schema": 1, "counts": counts, "trajectory": points, "agreement": agreement, "train_seconds": 90}
