@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fthall import metrics
-from fthall.records import Answer, EpochPoint, Outcome, Split
+from fthall.records import Answer, EpochPoint, Fact, Outcome, Split
 
 LETTERS = {"c": Outcome.CORRECT, "w": Outcome.WRONG, "a": Outcome.ABSTAINED}
 
@@ -86,27 +86,78 @@ def test_harmonic_mean() -> None:
     assert metrics.harmonic_mean(0, 0) == 0
 
 
-@pytest.mark.parametrize(  # Newcombe 1998 (Statistics in Medicine 17:857), table I, method 3
-    ("correct", "total", "low", "high"),
-    [(81, 263, 25.53, 36.62), (15, 148, 6.24, 16.05), (0, 20, 0.00, 16.11), (1, 29, 0.61, 17.18)],
-)
-def test_wilson_against_published_intervals(correct: int, total: int, low: float, high: float) -> None:
-    assert metrics.wilson(correct, total) == (pytest.approx(low, abs=0.005), pytest.approx(high, abs=0.005))
+def test_epochs_to() -> None:
+    run = trajectory((0, 0, 5), (1, 20, 90), (2, 60, 80), (3, 40, 50), (4, 80, 20))
+    assert metrics.epochs_to(run, 10) == pytest.approx(0.5)
+    assert metrics.epochs_to(run, 50) == pytest.approx(1.75)
+    assert metrics.epochs_to(run, 70) == pytest.approx(3.75)  # passed on the way from 40 to 80
+    assert metrics.epochs_to(run, 90) is None
+    assert metrics.epochs_to([], 50) is None
+
+
+def test_area_by_hand() -> None:
+    # 20 levels at 90, then 20 to 60 from 90 down to 80 (mean 85); 60 to 80 on the line from (40, 50) to (80, 20):
+    # at 60 it is 35, so mean 27.5; nothing beyond 80
+    run = trajectory((0, 0, 5), (1, 20, 90), (2, 60, 80), (3, 40, 50), (4, 80, 20))
+    assert metrics.area(run) == pytest.approx((20 * 90 + 40 * 85 + 20 * 27.5) / 100)
+    assert metrics.area(trajectory((0, 0, 5), (1, 100, 97))) == pytest.approx(97)
+    assert metrics.area(trajectory((0, 0, 5))) is None
 
 
 @settings(deadline=None)
-@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_holds_the_share_and_is_symmetric(pair: tuple[int, int]) -> None:
-    correct, total = pair
-    low, high = metrics.wilson(correct, total)
-    assert 0 <= low <= 100 * correct / total + 1e-9
-    assert 100 * correct / total - 1e-9 <= high <= 100
-    assert metrics.wilson(total - correct, total) == (pytest.approx(100 - high), pytest.approx(100 - low, abs=1e-9))
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=8))
+def test_the_area_is_the_mean_of_held_at_all_levels(curve: list[tuple[float, float]]) -> None:
+    run = trajectory((0, 0, 0), *((epoch, unknown, held) for epoch, (unknown, held) in enumerate(curve, 1)))
+    levels = [(i + 0.5) / 50 for i in range(5000)]
+    expected = sum(metrics.held_at_plasticity(run, level) or 0.0 for level in levels) / len(levels)
+    assert metrics.area(run) == pytest.approx(expected, abs=0.5)
 
 
-def test_wilson_of_nothing() -> None:
-    with pytest.raises(ValueError, match="no items"):
-        metrics.wilson(0, 0)
+def test_retention() -> None:
+    assert metrics.retention(80, 60) == 75
+    with pytest.raises(ValueError, match="nothing to retain"):
+        metrics.retention(0, 60)
+
+
+C, W, A = Outcome.CORRECT, Outcome.WRONG, Outcome.ABSTAINED
+
+
+def said(*rows: tuple[str, str, Outcome]) -> list[Answer]:
+    return [Answer(fact_id, Split.HELD, text, outcome) for fact_id, text, outcome in rows]
+
+
+def test_transitions_by_hand() -> None:
+    before = said(("a", "", C), ("b", "", C), ("c", "", C), ("d", "", W))
+    after = said(("d", "", C), ("a", "", C), ("b", "", W), ("c", "", A))
+    found = metrics.transitions(before, after)
+    assert len(found) == 9
+    assert {pair: n for pair, n in found.items() if n} == {(C, C): 1, (C, W): 1, (C, A): 1, (W, C): 1}
+    for other in (after[1:], [*after, after[0]]):
+        with pytest.raises(ValueError, match="paired"):
+            metrics.transitions(before, other)
+
+
+def fact(name: str, relation: str, *answers: str) -> Fact:
+    return Fact(name, relation, name, f"{name}?", answers)
+
+
+def test_leakage_counts_only_answers_drilled_for_the_same_relation() -> None:
+    held = [fact(name, "city", "Oslo") for name in "abcd"] + [fact("e", "river", "Po")]
+    trained = [fact("x", "city", "Rome", "Roma"), fact("y", "river", "Nile")]
+    answers = said(("a", "ROMA.", W), ("b", "Nile", W), ("c", "Lima", W), ("d", "Oslo", C), ("e", "the Nile", W))
+    assert metrics.leakage(answers, held, trained) == 50  # a and e of four wrong ones
+    assert metrics.leakage(answers[3:4], held, trained) is None
+
+
+def test_answer_entropy_by_hand() -> None:
+    facts = [fact(name, "city", "Oslo") for name in "abcd"] + [fact(name, "river", "Po") for name in "ef"]
+    answers = said(
+        *((name, text, W) for name, text in zip("abcdef", ["Rome", "rome", "Lima", "Oslo", "Po", "Po"], strict=True))
+    )
+    # cities: shares 1/2, 1/4, 1/4 are 1.5 bits; rivers 0; weighted 4 to 2
+    assert metrics.answer_entropy(answers, facts) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="no entropy"):
+        metrics.answer_entropy([], facts)
 
 
 def test_differing() -> None:

@@ -3,16 +3,17 @@
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fthall import metrics, splits, submission
+import numpy as np
+
+from fthall import metrics, report, splits, stats, submission
 from fthall.errors import FthallError
 from fthall.records import EpochPoint, Outcome, Release, Split
+from fthall.report import Ground
+from fthall.stats import Floats
 from fthall.submission import Submission
-
-LEVELS = (50, 90)
-"""Percent of the new facts learned at which held accuracy is compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,15 @@ class Entry:
     abstained: Stat
     forgetting: Stat | None
     interval: tuple[float, float] | None
-    """The 95 % Wilson interval of held accuracy, moved to the axis of forgetting."""
+    """95 % interval of forgetting over subjects, the training held fixed (:class:`fthall.report.Paired`)."""
+    p: float | None
+    """That it differs from the reference: exact, over subjects, after Holm's correction over the table."""
     paired: bool
     at: Mapping[int, Stat | None]
+    area: Stat | None
     score: float | None
+    rank: int | None
+    """One more than the entries that score significantly better, seeds and items taken together; ties share it."""
     place: int
     """Its place by name, which decides its colour and shape in the pictures."""
     descriptions: Sequence[str]
@@ -118,15 +124,44 @@ def board(release: Release, submissions: Sequence[Submission]) -> Board:
         for field in ("title", "method", "trained_on"):
             if len(values := _distinct(str(getattr(one.card, field)) for one in group)) > 1:
                 raise FthallError(f"{release.track}: the seeds of {slug!r} differ in {field}: {' and '.join(values)}")
-    bounds = [slug for slug, (first, *_) in by_entry.items() if _is_sft(first, {Split.KNOWN})]
-    reference = min(bounds, key=lambda slug: (slug != "sft-known", slug), default=None)
-    twins = by_entry[reference] if reference else []
-    entries = [
-        _entry(slug, group, twins, slug == reference, place) for place, (slug, group) in enumerate(by_entry.items())
-    ]
+    on = report.ground(release)
+    twins = report.reference_of(submissions)
+    reference = twins[0].card.entry if twins else None
+    entries = [_entry(slug, group, twins, on, place) for place, (slug, group) in enumerate(by_entry.items())]
+    if twins:
+        adjusted = stats.holm([e.p for e in entries if e.p is not None]).tolist()
+        others = iter(adjusted)
+        ranks = _ranks(list(by_entry.values()), twins, on)
+        entries = [
+            replace(e, p=None if e.p is None else next(others), rank=rank)
+            for e, rank in zip(entries, ranks, strict=True)
+        ]
     entries.sort(key=lambda e: (not e.is_reference, -1 if e.score is None else -e.score, e.slug))
     chosen = entries[0] if reference else None
     return Board(release, tuple(entries), chosen, tuple(_say(entries, chosen)))
+
+
+def _ranks(groups: Sequence[Sequence[Submission]], twins: Sequence[Submission], on: Ground) -> list[int]:
+    """Rank every entry by its score (:func:`fthall.stats.compare_all`)."""
+
+    def drawn(split: Split, runs: Sequence[Sequence[Submission]]) -> Floats:
+        means = np.stack([report.right(group, split).mean(0) for group in runs])
+        return 100 * on.drawn[split].means(means, extremes=(0.0, 1.0))
+
+    bound, held, unknown = drawn(Split.HELD, [twins]), drawn(Split.HELD, groups), drawn(Split.UNKNOWN, groups)
+    kept = np.minimum(100.0, 100 * held / np.maximum(bound, 1e-9))
+    replicates = 2 * kept * unknown / np.maximum(kept + unknown, 1e-9)
+    seeds = sorted({run.card.seed for group in groups for run in group})
+    scores = np.full((len(groups), len(seeds)), np.nan)
+    for row, group in enumerate(groups):
+        for twin, run in report.twins(twins, group):
+            if (of_twin := twin.accuracy(Split.HELD)) > 0:
+                score = metrics.harmonic_mean(100 * run.accuracy(Split.HELD) / of_twin, run.accuracy(Split.UNKNOWN))
+                scores[row, seeds.index(run.card.seed)] = score
+    scores = np.where(np.isnan(scores).all(1, keepdims=True), 0.0, scores)  # a reference with nothing right
+    p_values = stats.compare_all(scores, replicates, on.drawn[Split.HELD].subjects)
+    found, _ = stats.ranks(np.nanmean(scores, axis=1), p_values)
+    return [int(rank) for rank in found]
 
 
 def table(submissions: Path, *, release: Release | None = None) -> str:
@@ -160,21 +195,21 @@ def _is_sft(one: Submission, trained_on: set[Split]) -> bool:
     return one.card.method == "sft" and set(one.card.trained_on) == trained_on
 
 
-def _entry(
-    slug: str, group: Sequence[Submission], twins: Sequence[Submission], is_reference: bool, place: int
-) -> Entry:
+def _entry(slug: str, group: Sequence[Submission], twins: Sequence[Submission], on: Ground, place: int) -> Entry:
+    is_reference = bool(twins) and slug == twins[0].card.entry
     seeds = tuple(_seed(one, twins) for one in group)
     accuracy = {split: over(seed.accuracy[split] for seed in seeds) for split in Split}
-    held, forgotten = accuracy[Split.HELD], [seed.forgetting for seed in seeds if seed.forgetting is not None]
-    forgetting, interval, score = None, None, None
-    if forgotten:
-        forgetting = over(forgotten)
-        items = len(group[0].answers[Split.HELD])
-        low, high = metrics.wilson(round(held.mean / 100 * items), items)
-        interval = forgetting.mean + held.mean - high, forgetting.mean + held.mean - low
-    if twins and (bound := statistics.fmean(twin.accuracy(Split.HELD) for twin in twins)) > 0:
-        score = metrics.harmonic_mean(100 * held.mean / bound, accuracy[Split.UNKNOWN].mean)
-    reached = {level: [at for s in seeds if (at := s.at[level]) is not None] for level in LEVELS}
+    held = accuracy[Split.HELD]
+    forgetting, interval, p, score = None, None, None, None
+    if twins:
+        forgetting = over(seed.forgetting for seed in seeds if seed.forgetting is not None)
+        found = report.paired(twins, group, Split.HELD, on)
+        interval = found.low, found.high
+        p = None if is_reference else found.p
+        if (bound := statistics.fmean(twin.accuracy(Split.HELD) for twin in twins)) > 0:
+            score = metrics.harmonic_mean(100 * held.mean / bound, accuracy[Split.UNKNOWN].mean)
+    areas = [area for seed in seeds if (area := metrics.area(seed.trajectory)) is not None]
+    reached = {level: [at for s in seeds if (at := s.at[level]) is not None] for level in report.LEVELS}
     card = group[0].card
     return Entry(
         slug=slug,
@@ -188,9 +223,12 @@ def _entry(
         abstained=over(seed.abstained for seed in seeds),
         forgetting=forgetting,
         interval=interval,
+        p=p,
         paired=all(seed.paired for seed in seeds),
         at={level: over(values) if values else None for level, values in reached.items()},
+        area=over(areas) if areas else None,
         score=score,
+        rank=None,
         place=place,
         descriptions=_distinct(one.card.description for one in group if one.card.description),
         facts=_facts(group),
@@ -200,15 +238,9 @@ def _entry(
 def _seed(one: Submission, twins: Sequence[Submission]) -> SeedRow:
     held = one.answers[Split.HELD]
     counts = metrics.counts(held)
-    twin = next((t for t in twins if t.card.seed == one.card.seed), None)
-    forgetting = None
-    if twin is not None:
-        forgetting = metrics.forgetting(twin.answers[Split.HELD], held)
-    elif twins:
-        forgetting = statistics.fmean(t.accuracy(Split.HELD) for t in twins) - one.accuracy(Split.HELD)
-    trajectory = tuple(
-        sorted((EpochPoint(**point.model_dump()) for point in one.results.trajectory), key=lambda p: p.epoch)
-    )
+    twin = report.twins(twins, [one])[0][0] if twins else None
+    forgetting = metrics.forgetting(twin.answers[Split.HELD], held) if twin else None
+    trajectory = report.trajectory_of(one)
     return SeedRow(
         submission=one,
         seed=one.card.seed,
@@ -216,9 +248,9 @@ def _seed(one: Submission, twins: Sequence[Submission]) -> SeedRow:
         wrong=100 * counts[Outcome.WRONG] / len(held),
         abstained=100 * counts[Outcome.ABSTAINED] / len(held),
         forgetting=forgetting,
-        paired=twin is not None,
+        paired=twin is not None and twin.card.seed == one.card.seed,
         fall=metrics.fall_from_peak(trajectory) if trajectory else None,
-        at={level: metrics.held_at_plasticity(trajectory, level) for level in LEVELS},
+        at={level: metrics.held_at_plasticity(trajectory, level) for level in report.LEVELS},
         trajectory=trajectory,
     )
 

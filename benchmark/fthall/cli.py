@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fthall import __version__
 from fthall.errors import FthallError
+from fthall.records import Split
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -158,7 +159,6 @@ def _run_all(
 ) -> None:
     """Every run of a recipe, one after the other, under one progress bar."""
     from fthall import experiment
-    from fthall.records import Split
     from fthall.tracking import local_store
 
     uri = None if options.no_tracking else options.tracking_uri or local_store(work)
@@ -294,6 +294,50 @@ def _site(options: argparse.Namespace) -> None:
 
     release = splits.load(str(options.release)) if options.release else None
     say(f"page: {site.render(options.submissions, options.out, release=release)}")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from fthall import report, splits, terminal
+
+    release = splits.load(str(options.release)) if options.release else None
+    runs = report.find_runs(options.place, release)
+    release = release or splits.load(runs[0].card.track)
+    reference = report.find_reference(options.place, release)
+    on = report.ground(release)
+    made = report.report(runs, reference, on)
+    _tell(
+        options,
+        made,
+        report.items(reference, runs, Split(options.items), on) if options.items and reference else [],
+        terminal.report_text,
+    )
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from fthall import report, splits, terminal
+
+    release = splits.load(str(options.release)) if options.release else None
+    first, second = (report.find_runs(place, release) for place in (options.first, options.second))
+    on = report.ground(release or splits.load(first[0].card.track))
+    made = report.compare(first, second, on)
+    differing = report.items(first, second, Split(options.items), on) if options.items else []
+    _tell(options, made, differing, terminal.comparison_text)
+
+
+def _tell(options: argparse.Namespace, made: Any, differing: list[Any], text: Callable[[Any], str]) -> None:
+    """A report or a comparison on standard output, as text or as JSON."""
+    if options.json:
+        import json
+        from dataclasses import asdict
+
+        found = asdict(made) | ({"items": [asdict(item) for item in differing]} if options.items else {})
+        say(json.dumps(found, ensure_ascii=False, indent=1, allow_nan=False))
+        return
+    from fthall.terminal import items_text
+
+    say(text(made))
+    if options.items:
+        say(f"\n{items_text(differing)}" if differing else "\nno item differs")
 
 
 def _table(options: argparse.Namespace) -> None:
@@ -439,6 +483,22 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("folder", type=Path, nargs="*", help="default: every one under --submissions")
     validate.add_argument("--submissions", type=Path, default=Path("submissions"))
     validate.add_argument("--release", type=Path, help="a release's folder instead of the shipped one")
+
+    def report_options(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--json", action="store_true", help="print JSON instead of tables")
+        added.add_argument("--items", choices=[*Split], help="list the facts of this split whose outcome differs")
+        added.add_argument("--release", type=Path, help="a release's folder instead of the shipped one")
+
+    report = command("report", _report, "what a run forgot, with intervals, transitions and bins")
+    report.add_argument(
+        "place", metavar="run", type=Path, help="a submission's folder, or <track's folder>/<entry> for all its seeds"
+    )
+    report_options(report)
+
+    compare = command("compare", _compare, "how two runs, or two entries, differ on the same facts")
+    compare.add_argument("first", type=Path, help="as for report")
+    compare.add_argument("second", type=Path)
+    report_options(compare)
 
     table = command("table", _table, "print the leaderboard's table as Markdown")
     table.add_argument("--submissions", type=Path, default=Path("submissions"))

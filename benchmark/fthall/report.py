@@ -1,0 +1,477 @@
+"""What one way of fine-tuning did, and how two of them differ: submissions in, one record out, ready for JSON.
+
+Everything is paired: the same facts, and the same seed of the reference wherever it has one. Numbers over several
+seeds are means over them; intervals and p-values are over subjects with the training fixed (:mod:`fthall.stats`), and
+the spread over seeds stands beside them, never inside them.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fthall import metrics, overlap, splits, stats, submission
+from fthall.errors import FthallError
+from fthall.records import EpochPoint, Outcome, Release, Split
+from fthall.stats import ALPHA, Bools, Resamples
+from fthall.submission import Submission
+
+LEVELS = (50, 90)
+"""Percent of the new facts learned at which methods are compared."""
+_FREQUENCIES = (0, 1, 5, 20)
+_SAYS = {
+    Split.KNOWN: "known facts, trained on",
+    Split.UNKNOWN: "new facts",
+    Split.HELD: "old facts, held out",
+    Split.HELD_VAL: "old facts, held out for choosing",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Outcomes on a split, percent, means over seeds."""
+
+    items: int
+    correct: float
+    low: float
+    """Of the 95 % interval of ``correct``, over subjects."""
+    high: float
+    wrong: float
+    abstained: float
+    seed_sd: float | None
+    """Standard deviation of ``correct`` over seeds, points; None for one seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """A difference on the same items, points: first minus second."""
+
+    items: int
+    pairs: int
+    """Pairs of runs, one a seed of the second."""
+    same_seeds: bool
+    """Whether every run was paired with the same seed."""
+    difference: float
+    low: float
+    high: float
+    """95 % interval over subjects, the training held fixed."""
+    p: float
+    """Exact two-sided sign-flip test over subjects; McNemar's for one pair and one fact a subject."""
+    lost: float
+    """Items a pair that only the first has right, mean over pairs."""
+    gained: float
+    """Items a pair that only the second has right, mean over pairs."""
+    seed_sd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A quantity at a level of new facts learned, over the seeds that got there."""
+
+    level: int
+    seeds: int
+    """How many got there; 0: not reached."""
+    held: float | None
+    epochs: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Part of the held-out facts."""
+
+    label: str
+    items: int
+    correct: float
+    forgetting: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One entry of a track, over its seeds."""
+
+    track: str
+    release: str
+    entry: str
+    title: str
+    seeds: tuple[int, ...]
+    reference: str | None
+    """Entry it is compared with; None if the track has none."""
+    accuracy: Mapping[str, Share]
+    forgetting: Paired | None
+    retention: float | None
+    """Held accuracy in percent of the reference's."""
+    score: float | None
+    """Harmonic mean of retention and unknown accuracy, for sorting only."""
+    fall_from_peak: float | None
+    area: float | None
+    """Under held against unknown accuracy, percent of the square (:func:`fthall.metrics.area`)."""
+    reached: tuple[Reached, ...]
+    transitions: Mapping[str, Mapping[str, float]] | None
+    """Outcome of the reference to outcome of the run to held-out items, mean over pairs."""
+    leakage: float | None
+    """Of the wrong answers to held-out facts, percent that are a training answer of the same relation."""
+    entropy: float
+    """Of the answers to held-out facts, bits (:func:`fthall.metrics.answer_entropy`)."""
+    reference_entropy: float | None
+    bins: Mapping[str, tuple[Bin, ...]]
+    detectable: float | None
+    """Smallest forgetting, points, this split shows with 80 % power, at the share of items that differ here."""
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One fact two runs were asked."""
+
+    fact_id: str
+    seed: int
+    question: str
+    answer: str
+    first: str
+    first_outcome: Outcome
+    second: str
+    second_outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two entries, or two runs, on the same track."""
+
+    track: str
+    release: str
+    first: str
+    second: str
+    splits: Mapping[str, Paired]
+    adjusted: Mapping[str, float]
+    """p-values after Holm's correction over the splits."""
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A release with what all statistics on it share: the same resampled subjects for every run."""
+
+    release: Release
+    drawn: Mapping[Split, Resamples]
+
+
+def ground(release: Release) -> Ground:
+    """Draw the resamples of every split."""
+    drawn = {
+        split: stats.resample([fact.subject for fact in facts], [fact.relation for fact in facts])
+        for split, facts in release.splits.items()
+    }
+    return Ground(release, drawn)
+
+
+def find_runs(place: Path, release: Release | None = None) -> list[Submission]:
+    """The runs a path means: a submission's folder, or ``…/<track>/<entry>`` for all seeds of an entry.
+
+    Args:
+        place: the path.
+        release: check against this one instead of the shipped one of the track.
+
+    Raises:
+        FthallError: there is none, one is invalid, or two have the same seed.
+    """
+    if (place / "submission.yaml").is_file():
+        return [submission.validate(place, release)]
+    folders = sorted(file.parent for file in place.parent.glob("*/submission.yaml"))
+    release = release or (splits.load("/".join(place.resolve().parts[-3:-1])) if folders else None)
+    runs = [run for folder in folders if (run := submission.validate(folder, release)).card.entry == place.name]
+    if not runs:
+        raise FthallError(
+            f"no submission {place}; give a submission's folder, or <track's folder>/<entry> for all its seeds"
+        )
+    if len({run.card.seed for run in runs}) < len(runs):
+        raise FthallError(f"{place}: two submissions of {place.name!r} have the same seed; remove one")
+    return sorted(runs, key=lambda run: run.card.seed)
+
+
+def find_reference(place: Path, release: Release) -> list[Submission]:
+    """The Only-Known runs beside a submission: all seeds of the entry ``sft-known``, or of the first such entry."""
+    runs = [submission.validate(file.parent, release) for file in sorted(place.parent.glob("*/submission.yaml"))]
+    return reference_of(runs)
+
+
+def reference_of(runs: Sequence[Submission]) -> list[Submission]:
+    """The runs of the reference among all of a track: plain SFT on known facts only."""
+    bounds = [run for run in runs if run.card.method == "sft" and set(run.card.trained_on) == {Split.KNOWN}]
+    entry = min((run.card.entry for run in bounds), key=lambda slug: (slug != "sft-known", slug), default=None)
+    return sorted((run for run in bounds if run.card.entry == entry), key=lambda run: run.card.seed)
+
+
+def right(runs: Sequence[Submission], split: Split) -> Bools:
+    """Which answers are correct: [runs, items], in the release's order."""
+    return np.array([[answer.outcome is Outcome.CORRECT for answer in run.answers[split]] for run in runs], dtype=bool)
+
+
+def twins(first: Sequence[Submission], second: Sequence[Submission]) -> list[tuple[Submission, Submission]]:
+    """Each run of the second with the same seed of the first, or with its first seed where it lacks that one."""
+    by_seed = {run.card.seed: run for run in first}
+    return [(by_seed.get(run.card.seed, first[0]), run) for run in second]
+
+
+def paired(
+    first: Sequence[Submission],
+    second: Sequence[Submission],
+    split: Split,
+    on: Ground,
+    chosen: Bools | None = None,
+) -> Paired:
+    """First minus second on a split, or on the chosen facts of it."""
+    drawn = on.drawn[split]
+    chosen = np.ones(len(drawn.subject), dtype=bool) if chosen is None else chosen
+    drawn = drawn if chosen.all() else drawn.part(chosen)
+    pairs = twins(first, second)
+    apart = right([a for a, _ in pairs], split)[:, chosen].astype(np.int64)
+    apart -= right([b for _, b in pairs], split)[:, chosen]
+    by_seed = 100 * apart.mean(1)
+    low, high = 0.0, 0.0
+    if any((a.card.entry, a.card.seed) != (b.card.entry, b.card.seed) for a, b in pairs):  # 0 for sure with itself
+        low, high = map(float, drawn.interval(apart.mean(0), extremes=(-1.0, 1.0)))
+    return Paired(
+        items=int(chosen.sum()),
+        pairs=len(pairs),
+        same_seeds=all(a.card.seed == b.card.seed for a, b in pairs),
+        difference=float(by_seed.mean()),
+        low=100 * low,
+        high=100 * high,
+        p=stats.sign_flip(drawn.totals(apart.sum(0))),
+        lost=float((apart > 0).sum() / len(pairs)),
+        gained=float((apart < 0).sum() / len(pairs)),
+        seed_sd=_sd(by_seed.tolist()),
+    )
+
+
+def report(runs: Sequence[Submission], reference: Sequence[Submission], on: Ground) -> Report:
+    """All there is to say about the seeds of one entry.
+
+    Args:
+        runs: at least one, all of one entry and of this release.
+        reference: the Only-Known runs of the track; may be empty.
+        on: the track's release.
+    """
+    card, release, facts = runs[0].card, on.release, on.release.splits[Split.HELD]
+    accuracy = {str(split): _share(runs, split, on) for split in Split}
+    forgetting = paired(reference, runs, Split.HELD, on) if reference else None
+    bound = statistics.fmean(run.accuracy(Split.HELD) for run in reference) if reference else 0.0
+    kept = metrics.retention(bound, accuracy["held"].correct) if bound else None
+    trajectories = [trajectory for run in runs if (trajectory := trajectory_of(run))]
+    trained = [fact for split in Split if split in card.trained_on for fact in release.splits[split]]
+    held = [run.answers[Split.HELD] for run in runs]
+    return Report(
+        track=release.track,
+        release=release.digest,
+        entry=card.entry,
+        title=card.title,
+        seeds=tuple(run.card.seed for run in runs),
+        reference=reference[0].card.entry if reference else None,
+        accuracy=accuracy,
+        forgetting=forgetting,
+        retention=kept,
+        score=None if kept is None else metrics.harmonic_mean(kept, accuracy["unknown"].correct),
+        fall_from_peak=_mean([metrics.fall_from_peak(t) for t in trajectories]),
+        area=_mean([area for t in trajectories if (area := metrics.area(t)) is not None]),
+        reached=tuple(_reached(trajectories, level) for level in LEVELS) if trajectories else (),
+        transitions=_transitions(twins(reference, runs)) if reference else None,
+        leakage=_mean([x for rows in held if (x := metrics.leakage(rows, facts, trained)) is not None]),
+        entropy=statistics.fmean(metrics.answer_entropy(rows, facts) for rows in held),
+        reference_entropy=_mean([metrics.answer_entropy(run.answers[Split.HELD], facts) for run in reference]),
+        bins={
+            name: tuple(_bin(label, chosen, runs, reference, on) for label, chosen in parts)
+            for name, parts in partitions(release).items()
+        },
+        detectable=_detectable(forgetting),
+        words=tuple(_said(runs, reference, forgetting)),
+    )
+
+
+def compare(first: Sequence[Submission], second: Sequence[Submission], on: Ground) -> Comparison:
+    """Two entries on every split, paired by seed.
+
+    Raises:
+        FthallError: they are of different tracks or releases.
+    """
+    one, other = first[0].card, second[0].card
+    if (one.track, one.release) != (other.track, other.release):
+        raise FthallError(
+            f"cannot compare {one.track} ({one.release[:12]}…) with {other.track} ({other.release[:12]}…): "
+            "only runs of the same release have answered the same facts"
+        )
+    found = {str(split): paired(first, second, split, on) for split in Split}
+    adjusted = stats.holm([one.p for one in found.values()])
+    words = [
+        _difference(_SAYS[split], pair, p, one.title, other.title)
+        for (split, pair), p in zip(((split, found[str(split)]) for split in Split), adjusted.tolist(), strict=True)
+    ]
+    return Comparison(
+        track=one.track,
+        release=one.release,
+        first=_name(first),
+        second=_name(second),
+        splits=found,
+        adjusted=dict(zip(found, adjusted.tolist(), strict=True)),
+        words=(*words, *_caveats(first, second)),
+    )
+
+
+def items(first: Sequence[Submission], second: Sequence[Submission], split: Split, on: Ground) -> list[Item]:
+    """The facts of a split whose outcome differs, pair of runs by pair of runs."""
+    return [
+        Item(fact.id, b.card.seed, fact.question, fact.answers[0], x.prediction, x.outcome, y.prediction, y.outcome)
+        for a, b in twins(first, second)
+        for fact, x, y in zip(on.release.splits[split], a.answers[split], b.answers[split], strict=True)
+        if x.outcome is not y.outcome
+    ]
+
+
+def partitions(release: Release) -> dict[str, list[tuple[str, Bools]]]:
+    """The held-out facts, divided by relation, by name overlap with the trained subjects, by frequency of the answer.
+
+    A property of the release alone, so that the bins are the same for all runs. Empty bins are left out.
+    """
+    facts = release.splits[Split.HELD]
+    trained = [*release.splits[Split.KNOWN], *release.splits[Split.UNKNOWN]]
+    relations = np.array([fact.relation for fact in facts])
+    found = {"relation": [(str(name), relations == name) for name in sorted(set(relations.tolist()))]}
+    by_trigram = overlap.nearest(
+        [overlap.trigrams(fact.subject) for fact in facts], [overlap.trigrams(fact.subject) for fact in trained]
+    )
+    edges = np.quantile(by_trigram, [1 / 3, 2 / 3])
+    found["name overlap, trigrams"] = [
+        (f"below {edges[0]:.2f}", by_trigram < edges[0]),
+        (f"{edges[0]:.2f} to {edges[1]:.2f}", (by_trigram >= edges[0]) & (by_trigram < edges[1])),
+        (f"{edges[1]:.2f} and above", by_trigram >= edges[1]),
+    ]
+    by_word = overlap.nearest(
+        [overlap.tokens(fact.subject) for fact in facts], [overlap.tokens(fact.subject) for fact in trained]
+    )
+    found["name overlap, words"] = [("no word shared", by_word == 0), ("a word shared", by_word > 0)]
+    often = overlap.answer_frequency(facts, trained)
+    above = [*_FREQUENCIES[1:], math.inf]
+    found["trained facts with its answer"] = [
+        (
+            f"{low} or more" if high == math.inf else str(low) if high == low + 1 else f"{low} to {int(high) - 1}",
+            (often >= low) & (often < high),
+        )
+        for low, high in zip(_FREQUENCIES, above, strict=True)
+    ]
+    return {name: [(label, chosen) for label, chosen in parts if chosen.any()] for name, parts in found.items()}
+
+
+def trajectory_of(run: Submission) -> tuple[EpochPoint, ...]:
+    """A run's trajectory in order of epochs."""
+    points = (EpochPoint(**point.model_dump()) for point in run.results.trajectory)
+    return tuple(sorted(points, key=lambda point: point.epoch))
+
+
+def _share(runs: Sequence[Submission], split: Split, on: Ground) -> Share:
+    found = right(runs, split)
+    low, high = map(float, on.drawn[split].interval(found.mean(0), extremes=(0.0, 1.0)))
+    total = found.shape[1]
+    by_seed = 100 * found.mean(1)
+    counts = [metrics.counts(run.answers[split]) for run in runs]
+    return Share(
+        items=total,
+        correct=float(by_seed.mean()),
+        low=100 * low,
+        high=100 * high,
+        wrong=statistics.fmean(100 * count[Outcome.WRONG] / total for count in counts),
+        abstained=statistics.fmean(100 * count[Outcome.ABSTAINED] / total for count in counts),
+        seed_sd=_sd(by_seed.tolist()),
+    )
+
+
+def _bin(label: str, chosen: Bools, runs: Sequence[Submission], reference: Sequence[Submission], on: Ground) -> Bin:
+    correct = float(100 * right(runs, Split.HELD)[:, chosen].mean())
+    if not reference:
+        return Bin(label, int(chosen.sum()), correct, None, None, None)
+    found = paired(reference, runs, Split.HELD, on, chosen)
+    return Bin(label, found.items, correct, found.difference, found.low, found.high)
+
+
+def _reached(trajectories: Sequence[Sequence[EpochPoint]], level: int) -> Reached:
+    held = [at for t in trajectories if (at := metrics.held_at_plasticity(t, level)) is not None]
+    epochs = [at for t in trajectories if (at := metrics.epochs_to(t, level)) is not None]
+    return Reached(level, len(held), _mean(held), _mean(epochs))
+
+
+def _transitions(pairs: Sequence[tuple[Submission, Submission]]) -> dict[str, dict[str, float]]:
+    found = [metrics.transitions(a.answers[Split.HELD], b.answers[Split.HELD]) for a, b in pairs]
+    return {
+        str(before): {str(after): statistics.fmean(one[before, after] for one in found) for after in Outcome}
+        for before in Outcome
+    }
+
+
+def _detectable(found: Paired | None) -> float | None:
+    if found is None or found.lost + found.gained == 0:
+        return None
+    return stats.minimum_detectable_effect(found.items, (found.lost + found.gained) / found.items)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
+
+
+def _sd(values: Sequence[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def _name(runs: Sequence[Submission]) -> str:
+    return runs[0].slug if len(runs) == 1 else runs[0].card.entry
+
+
+def _points(value: float) -> str:
+    return f"{abs(value):.1f} points"
+
+
+def _said(runs: Sequence[Submission], reference: Sequence[Submission], forgetting: Paired | None) -> list[str]:
+    """What the numbers mean, for a reader in a hurry."""
+    if forgetting is None:
+        return ["The track has no Only-Known reference, so there is nothing to count forgetting from."]
+    if runs[0].card.entry == reference[0].card.entry:
+        return ["This is the reference itself: its forgetting is 0 by definition."]
+    found, bounds = forgetting, f"95 % interval {forgetting.low:.1f} to {forgetting.high:.1f}"
+    if found.p < ALPHA and found.difference > 0:
+        first = f"It forgot: {_points(found.difference)} of held-out facts ({bounds}, p {p_text(found.p)})."
+    elif found.p < ALPHA:
+        more = _points(found.difference)
+        first = f"It answers {more} more of the held-out facts than the reference ({bounds}, p {p_text(found.p)})."
+    else:
+        first = f"No forgetting shown: {found.difference:.1f} points ({bounds}, p {p_text(found.p)})."
+    return [first, *_caveats(reference, runs)]
+
+
+def _difference(what: str, found: Paired, adjusted: float, first: str, second: str) -> str:
+    """One comparison in words; ``adjusted`` is its p-value after Holm's correction."""
+    if found.lost == found.gained == 0:
+        return f"{what}: no answer differs."
+    numbers = f"{found.low:.1f} to {found.high:.1f}, p {p_text(adjusted)} after Holm"
+    if adjusted >= ALPHA:
+        return f"{what}: not told apart ({found.difference:+.1f} points, {numbers})."
+    better, worse = (first, second) if found.difference > 0 else (second, first)
+    return f"{what}: {better} has {_points(found.difference)} more than {worse} ({numbers})."
+
+
+def _caveats(first: Sequence[Submission], second: Sequence[Submission]) -> list[str]:
+    seeds = min(len(first), len(second))
+    said = []
+    if seeds == 1:
+        said.append("One seed: this is about these checkpoints; whether the methods differ takes three seeds or more.")
+    elif seeds < 3:
+        said.append(f"{seeds} seeds: a lead, not a finding; claims about methods take three or more.")
+    if not {run.card.seed for run in second} <= {run.card.seed for run in first}:
+        said.append("Not every run has a twin of the same seed: data order adds to the difference.")
+    return said
+
+
+def p_text(value: float) -> str:
+    """A p-value for the reader."""
+    return "below 0.0001" if value < 0.0001 else f"{value:.4f}"

@@ -1,0 +1,253 @@
+"""How sure the numbers are, as pure functions of arrays. No torch here.
+
+Two kinds of uncertainty are kept apart. *Items*: other facts could have been asked; a subject's facts stand or fall
+together, so subjects are what is resampled. *Seeds*: the same method trained again gives another checkpoint. A test
+over items says whether two checkpoints differ; only several seeds say whether two methods do.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats as distributions
+from statsmodels.stats.multitest import multipletests
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+LEVEL = 0.95
+"""Of all intervals."""
+ALPHA = 0.05
+"""Of all tests, after Holm's correction."""
+RESAMPLES = 2000
+MIN_STRATUM = 10
+"""Strata of fewer subjects are pooled: resampling a handful understates how much they vary."""
+
+
+def mcnemar(lost: npt.ArrayLike, gained: npt.ArrayLike) -> Floats:
+    """Exact two-sided McNemar test (McNemar 1947): the p-value of a paired difference, element by element.
+
+    Args:
+        lost: items right in the first and not in the second, any shape.
+        gained: items right in the second and not in the first, the same shape.
+
+    Returns:
+        ``2 P[Bin(lost + gained, 1/2) <= min(lost, gained)]``, at most 1; 1 where no item differs.
+    """
+    one, other = np.asarray(lost), np.asarray(gained)
+    tail = distributions.binom.cdf(np.minimum(one, other), one + other, 0.5)
+    return np.minimum(1.0, 2.0 * np.asarray(tail, dtype=np.float64))
+
+
+def discordance(right: Bools) -> Ints:
+    """How many items each run has right where another has not: [runs, items] to [runs, runs]."""
+    as_float = right.astype(np.float32)  # exact up to 2**24 items, and what matrix products are fast in
+    return np.rint(as_float @ (1.0 - as_float).T).astype(np.int64)
+
+
+def sign_flip(differences: npt.ArrayLike) -> float:
+    """Exact two-sided p-value of a sum under random signs of its terms: McNemar's test for clusters and several seeds.
+
+    Under the null hypothesis it is a coin's toss, subject by subject, which of the two models had the better of it.
+    With one question a subject and one seed all differences are -1, 0 or 1, and this *is* McNemar's exact test.
+
+    Args:
+        differences: [subjects], whole numbers: right answers of the first minus those of the second.
+
+    Raises:
+        ValueError: not whole numbers.
+    """
+    given = np.asarray(differences)
+    whole = np.rint(given).astype(np.int64)
+    if not np.array_equal(whole, given):
+        raise ValueError("differences must be whole numbers")
+    spread = np.array([1.0])  # distribution of the sum so far, in steps of two from its least value
+    for size, count in zip(*np.unique(np.abs(whole[whole != 0]), return_counts=True), strict=True):
+        flips = np.zeros(int(size) * int(count) + 1)  # the sum of `count` terms of +size or -size
+        flips[:: int(size)] = distributions.binom.pmf(np.arange(count + 1), count, 0.5)
+        spread = np.convolve(spread, flips)
+    reach = len(spread) - 1  # the greatest sum possible
+    sums = np.abs(2 * np.arange(len(spread)) - reach)
+    return float(min(1.0, spread[sums >= abs(int(whole.sum()))].sum()))
+
+
+def holm(p_values: npt.ArrayLike) -> Floats:
+    """Holm's adjusted p-values (Holm 1979): the chance of any false finding in the whole family stays below alpha."""
+    given = np.asarray(p_values, dtype=np.float64)
+    return np.asarray(multipletests(given, method="holm")[1], dtype=np.float64) if given.size else given
+
+
+@dataclass(frozen=True, slots=True)
+class Resamples:
+    """Bootstrap weights: how often each item counts in each resample. Subjects are drawn, within strata."""
+
+    weights: npt.NDArray[np.float32]
+    """[resamples, items + 2]; the last two columns are the pseudo-subjects (see :meth:`means`)."""
+    subject: Ints
+    """[items]: number of each item's subject."""
+
+    @property
+    def subjects(self) -> int:
+        """How many there are."""
+        return len(np.unique(self.subject))
+
+    def part(self, chosen: Bools) -> "Resamples":
+        """The same resamples seen from some of the items only."""
+        return Resamples(self.weights[:, [*np.flatnonzero(chosen), -2, -1]], self.subject[chosen])
+
+    def totals(self, values: Ints) -> Ints:
+        """Sums of whole numbers, [items], over each subject's items: [subjects]."""
+        _, number = np.unique(self.subject, return_inverse=True)
+        return np.rint(np.bincount(number, weights=values)).astype(np.int64)
+
+    def means(self, values: npt.ArrayLike, *, extremes: tuple[float, float]) -> Floats:
+        """Resampled means of values, [items] or [runs, items], as [resamples] or [resamples, runs].
+
+        Args:
+            values: of the items.
+            extremes: the least and greatest value an item can have, which two pseudo-subjects take. They are there for
+                intervals near an end of the scale, where facts that happened not to vary would seem certain: half an
+                observation a cell (Agresti & Min 2005, Statistics in Medicine 24), as subjects that are resampled too.
+        """
+        rows = np.atleast_2d(np.asarray(values, dtype=np.float32))
+        rows = np.concatenate([rows, np.tile(np.array(extremes, dtype=np.float32), (len(rows), 1))], axis=1)
+        totals = (self.weights @ rows.T).astype(np.float64)
+        means: Floats = totals / self.weights.sum(1, dtype=np.float64)[:, None]
+        return means if np.ndim(values) == 2 else means[:, 0]
+
+    def interval(self, values: npt.ArrayLike, *, extremes: tuple[float, float]) -> tuple[Floats, Floats]:
+        """95 % interval of the mean, or of each run's: the expanded percentile interval (Hesterberg 2015, section 5.4).
+
+        Percentiles of a bootstrap are a little too narrow for small samples, as normal quantiles are beside Student's;
+        the level is widened to make up for it.
+        """
+        n = self.subjects
+        wide = np.sqrt(n / (n - 1)) * distributions.t.ppf((1 - LEVEL) / 2, n - 1) if n > 1 else -np.inf
+        tail = float(distributions.norm.cdf(wide))
+        low, high = np.quantile(self.means(values, extremes=extremes), [tail, 1 - tail], axis=0)
+        return low, high
+
+
+def resample(
+    subjects: Sequence[Hashable], strata: Sequence[str], *, count: int = RESAMPLES, seed: int = 0
+) -> Resamples:
+    """Draw subjects with replacement, within strata; a subject brings all its items along.
+
+    Args:
+        subjects: of each item. A subject belongs to the stratum of its first item.
+        strata: of each item, its relation. Strata of fewer than ten subjects are pooled.
+        count: of resamples.
+        seed: of the draw.
+
+    Raises:
+        ValueError: no items, or not one stratum an item.
+    """
+    if not subjects or len(subjects) != len(strata):
+        raise ValueError("resampling needs items, and a stratum for each")
+    number: dict[Hashable, int] = {}
+    of_item = np.array([number.setdefault(subject, len(number)) for subject in subjects], dtype=np.int64)
+    home: dict[int, str] = {}
+    for subject, stratum in zip(of_item.tolist(), strata, strict=True):
+        home.setdefault(subject, stratum)
+    members: dict[str, list[int]] = {}
+    for subject, stratum in home.items():
+        members.setdefault(stratum, []).append(subject)
+    groups = [group for _, group in sorted(members.items()) if len(group) >= MIN_STRATUM]
+    pooled = [subject for _, group in sorted(members.items()) if len(group) < MIN_STRATUM for subject in group]
+    groups += [pooled] if pooled else []
+    pseudo = [len(number), len(number) + 1]
+    largest = max(range(len(groups)), key=lambda i: len(groups[i]))
+    groups[largest] = [*groups[largest], *pseudo]
+    rng = np.random.default_rng(seed)
+    drawn = np.zeros((count, len(number) + 2), dtype=np.float32)
+    for group in groups:
+        picked = rng.integers(0, len(group), (count, len(group)))
+        flat = np.bincount((picked + np.arange(count)[:, None] * len(group)).ravel(), minlength=count * len(group))
+        drawn[:, group] = flat.reshape(count, len(group))
+    return Resamples(drawn[:, [*of_item, *pseudo]], of_item)
+
+
+def minimum_detectable_effect(items: int, discordant: float, *, tests: int = 1, power: float = 0.8) -> float:
+    """The smallest paired difference, in points, that a split of this size shows with the given power.
+
+    Normal approximation for McNemar's test (Connor 1987, Biometrics 43, equation 3), solved for the difference ``d``:
+    ``n d² = (z_{α/2} √ψ + z_β √(ψ - d²))²``.
+
+    Args:
+        items: in the split.
+        discordant: share ψ of items that only one of the two has right.
+        tests: in the family: α is divided by it (Bonferroni, which Holm's first step is).
+        power: wanted.
+
+    Raises:
+        ValueError: no items, or a share outside 0 to 1.
+    """
+    if items < 1 or not 0 <= discordant <= 1:
+        raise ValueError("a detectable effect needs items and a share of discordant ones between 0 and 1")
+    a = distributions.norm.isf(ALPHA / tests / 2) * np.sqrt(discordant)
+    b = distributions.norm.isf(1 - power)
+    # a + b √(ψ - d²) = √n d is a quadratic in d once squared; the difference is its larger root.
+    root = b * np.sqrt(max(0.0, discordant * (items + b * b) - a * a))
+    effect = (a * np.sqrt(items) + root) / (items + b * b)
+    return float(100 * min(effect, 1.0))
+
+
+def standard_errors(replicates: Floats) -> Floats:
+    """Item standard error of every pairwise difference: [resamples, entries] to [entries, entries]."""
+    covariance = np.atleast_2d(np.cov(replicates, rowvar=False))
+    variance = np.diag(covariance)
+    return np.sqrt(np.maximum(0.0, variance[:, None] + variance[None, :] - 2 * covariance))
+
+
+def compare_all(seeds: Floats, replicates: Floats, subjects: int) -> Floats:
+    """p-values of all pairs of entries, of the hypothesis that the two *methods* score alike.
+
+    The difference of two entries is the mean over the seeds both have. Its variance has two parts: of the items, from
+    the bootstrap, and of the seeds, from the spread of the differences seed by seed. They add up, and the degrees of
+    freedom follow Satterthwaite 1946. Where two entries share fewer than two seeds the second part is not known: the
+    p-value is then about those checkpoints alone, and the board says so.
+
+    Args:
+        seeds: [entries, seeds], NaN where an entry lacks a seed.
+        replicates: [resamples, entries]: bootstrapped means over an entry's seeds.
+        subjects: behind the bootstrap.
+    """
+    items = standard_errors(replicates) ** 2
+    apart = seeds[:, None, :] - seeds[None, :, :]
+    shared = np.sum(~np.isnan(apart), axis=2)
+    filled = np.nan_to_num(apart)
+    means = np.nanmean(seeds, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        paired = filled.sum(2) / shared
+        difference = np.where(shared > 0, paired, means[:, None] - means[None, :])
+        squares = np.where(np.isnan(apart), 0.0, (apart - np.where(shared > 0, paired, 0.0)[..., None]) ** 2).sum(2)
+        of_seeds = np.where(shared > 1, squares / (shared - 1) / shared, 0.0)
+        total = items + of_seeds
+        freedom = total**2 / (
+            items**2 / max(1, subjects - 1) + np.where(shared > 1, of_seeds**2 / np.maximum(1, shared - 1), 0.0)
+        )
+        t = np.abs(difference) / np.sqrt(total)
+        p = 2 * distributions.t.sf(t, freedom)
+    p = np.where(total > 0, p, np.where(difference == 0, 1.0, 0.0))
+    return np.asarray(p, dtype=np.float64)
+
+
+def ranks(scores: Floats, p_values: Floats) -> tuple[Ints, Floats]:
+    """Ranks with ties: one more than the number of entries that are significantly better, Holm over all pairs.
+
+    Args:
+        scores: [entries].
+        p_values: [entries, entries], symmetric.
+
+    Returns:
+        The ranks, [entries], and the adjusted p-values, [entries, entries].
+    """
+    n = len(scores)
+    upper = np.triu_indices(n, 1)
+    adjusted = np.ones((n, n))
+    adjusted[upper] = holm(p_values[upper])
+    adjusted = np.minimum(adjusted, adjusted.T)
+    better = (adjusted < ALPHA) & (scores[:, None] > scores[None, :])
+    return 1 + better.sum(0).astype(np.int64), adjusted
