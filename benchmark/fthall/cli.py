@@ -324,6 +324,63 @@ def _compare(options: argparse.Namespace) -> None:
     _tell(options, made, differing, terminal.comparison_text)
 
 
+def _control(options: argparse.Namespace) -> None:
+    import json
+
+    from fthall import controls, splits
+    from fthall.files import write_json
+
+    release = splits.load(options.track)
+    if options.control == "reference":
+        from fthall import report
+
+        root = options.submissions / release.track
+        found = controls.reference(report.find_reference(root / "any", release), report.ground(release))
+    else:
+        found = _model_control(options, release)
+    say(json.dumps(found, ensure_ascii=False, indent=1))
+    if options.out:
+        write_json(options.out, found)
+    if not found.get("passed", True):
+        raise FthallError(f"the control {options.control!r} did not pass on this machine; what it found is above")
+
+
+def _model_control(options: argparse.Namespace, release: "Release") -> dict[str, Any]:
+    """The controls that ask a model."""
+    from fthall import controls, models
+
+    _quiet()
+    checkpoint = models.find(getattr(options, "model", None) or options.base, options.revision)
+    if options.control == "noop":
+        return controls.noop(release, lambda: models.load(checkpoint, for_training=True))
+    if options.control == "batching":
+        from fthall.evaluate import lm_eval_answers
+
+        model, tokenizer = models.load(checkpoint, dtype="float32")
+        return controls.batching(
+            release,
+            model,
+            tokenizer,
+            lm_eval=lambda: lm_eval_answers(checkpoint.location, options.track, quiet=True)[0],
+        )
+    from fthall.engines.hf import HfEngine
+
+    model, tokenizer = models.load(checkpoint, dtype=release.manifest["slick"]["dtype"])
+    identity = {"base": options.base, "weights_sha256": models.weights_sha256(checkpoint)}
+    runs = options.runs or int(release.manifest["slick"]["runs"])
+    with _progress() as progress:
+        advance = _bar(progress, "null", runs * len(release.splits[Split.HELD]))
+        return controls.null(
+            release,
+            HfEngine(model, tokenizer, batch_size=96),
+            options.labels,
+            identity={**identity, "dtype": release.manifest["slick"]["dtype"]},
+            seed=options.seed,
+            runs=runs,
+            on_answers=advance,
+        )
+
+
 def _tell(options: argparse.Namespace, made: Any, differing: list[Any], text: Callable[[Any], str]) -> None:
     """A report or a comparison on standard output, as text or as JSON."""
     if options.json:
@@ -499,6 +556,28 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("first", type=Path, help="as for report")
     compare.add_argument("second", type=Path)
     report_options(compare)
+
+    control = commands.add_parser("control", help="what the measure says where the true answer is known")
+    kinds = control.add_subparsers(required=True, metavar="CONTROL", dest="control")
+
+    def kind(name: str, help: str) -> argparse.ArgumentParser:
+        added = kinds.add_parser(name, help=help, description=help)
+        added.set_defaults(run=_control)
+        added.add_argument("--track", default="geonames/smollm2-135m", help="name of a track, or a release's folder")
+        added.add_argument("--out", type=Path, help="write the result here, too (JSON)")
+        added.add_argument("--base", default="smollm2-135m", help="the track's base: folder, Hugging Face id, embedded")
+        added.add_argument("--revision")
+        return added
+
+    of_reference = kind("reference", "the reference handed in as an entry: must forget exactly nothing")
+    of_reference.add_argument("--submissions", type=Path, default=Path("submissions"))
+    of_null = kind("null", "the base asked again in fresh contexts: what choosing 'always right' facts costs")
+    of_null.add_argument("--seed", type=int, default=1, help="of the contexts")
+    of_null.add_argument("--runs", type=_positive, help="contexts a fact (default: as many as the labels have)")
+    of_null.add_argument("--labels", type=Path, default=Path("null.parquet"), help="every answer; resumed if begun")
+    kind("noop", "training with learning rate 0: must change no answer")
+    of_batching = kind("batching", "a checkpoint asked in other batches and orders, and by lm-eval: the noise floor")
+    of_batching.add_argument("model", nargs="?", help="checkpoint (default: the base)")
 
     table = command("table", _table, "print the leaderboard's table as Markdown")
     table.add_argument("--submissions", type=Path, default=Path("submissions"))

@@ -15,6 +15,8 @@ import numpy as np
 
 from fthall import metrics, overlap, splits, stats, submission
 from fthall.errors import FthallError
+from fthall.files import read_json
+from fthall.paths import data_dir
 from fthall.records import EpochPoint, Outcome, Release, Split
 from fthall.stats import ALPHA, Bools, Resamples
 from fthall.submission import Submission
@@ -121,6 +123,8 @@ class Report:
     bins: Mapping[str, tuple[Bin, ...]]
     detectable: float | None
     """Smallest forgetting, points, this split shows with 80 % power, at the share of items that differ here."""
+    floor: float | None
+    """Points that the way of asking alone moves (:func:`floor`)."""
     words: tuple[str, ...]
 
 
@@ -167,6 +171,15 @@ def ground(release: Release) -> Ground:
         for split, facts in release.splits.items()
     }
     return Ground(release, drawn)
+
+
+def floor(track: str) -> float | None:
+    """Points of held accuracy that batches, their order and the harness alone move; None where not measured.
+
+    Measured by ``fthall control batching`` and shipped in ``leaderboard/controls``.
+    """
+    path = data_dir("leaderboard") / "controls" / track / "batching.json"
+    return float(read_json(path)["floor"]) if path.is_file() else None
 
 
 def find_runs(place: Path, release: Release | None = None) -> list[Submission]:
@@ -288,6 +301,7 @@ def report(runs: Sequence[Submission], reference: Sequence[Submission], on: Grou
             for name, parts in partitions(release).items()
         },
         detectable=_detectable(forgetting),
+        floor=floor(release.track),
         words=tuple(_said(runs, reference, forgetting)),
     )
 
@@ -438,8 +452,11 @@ def _said(runs: Sequence[Submission], reference: Sequence[Submission], forgettin
         return ["The track has no Only-Known reference, so there is nothing to count forgetting from."]
     if runs[0].card.entry == reference[0].card.entry:
         return ["This is the reference itself: its forgetting is 0 by definition."]
+    least = floor(runs[0].card.track) or 0.0
     found, bounds = forgetting, f"95 % interval {forgetting.low:.1f} to {forgetting.high:.1f}"
-    if found.p < ALPHA and found.difference > 0:
+    if 0 < abs(found.difference) <= least:
+        first = f"{found.difference:.1f} points: no more than other batches change ({least:.1f} points)."
+    elif found.p < ALPHA and found.difference > 0:
         first = f"It forgot: {_points(found.difference)} of held-out facts ({bounds}, p {p_text(found.p)})."
     elif found.p < ALPHA:
         more = _points(found.difference)

@@ -37,6 +37,8 @@ def report_text(made: Report) -> str:
         ]
         if made.detectable is not None:
             rows.append(("smallest forgetting this split shows", f"{made.detectable:.1f} points (80 % power)"))
+    if made.floor is not None:
+        rows.append(("floor: what other batches alone change", f"{made.floor:.1f} points"))
     if made.retention is not None and made.score is not None:
         rows += [("retention, %", f"{made.retention:.1f}"), ("score, for sorting only", f"{made.score:.1f}")]
     for at in made.reached:

@@ -1,0 +1,182 @@
+"""Controls: what the measure says where the true answer is known.
+
+- ``reference``: the reference handed in as an entry forgets exactly nothing.
+- ``null``: the base asked again, behind fresh exemplars, about held-out facts it had always right. What it misses now
+  is no forgetting, it is what choosing "always right" facts costs (regression to the mean).
+- ``noop``: training with learning rate 0, through the whole path, changes no answer.
+- ``batching``: the same checkpoint asked in other batch sizes and orders, and by lm-eval. The share of answers that
+  change is a floor: no smaller difference between two methods is worth a word.
+
+Each returns plain data, ready for JSON.
+"""
+
+import random
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fthall import facts as sources
+from fthall import metrics, report, slick, stats
+from fthall.errors import FthallError
+from fthall.records import Category, Outcome, Release, Split
+from fthall.submission import Submission
+
+BATCH_SIZES = (8, 64, 192)
+
+
+def reference(runs: Sequence[Submission], on: report.Ground) -> dict[str, Any]:
+    """Hand the reference in as an entry of its own.
+
+    Raises:
+        FthallError: there is no reference.
+    """
+    if not runs:
+        raise FthallError("no Only-Known reference among the submissions (method sft, trained_on [known])")
+    again = [run.model_copy(update={"card": run.card.model_copy(update={"entry": "reference-again"})}) for run in runs]
+    found = report.paired(runs, again, Split.HELD, on)
+    exact = found.difference == 0 and found.lost == found.gained == 0 and found.p == 1
+    return {"control": "reference", "passed": exact, "forgetting": found.difference, "p": found.p, "runs": len(runs)}
+
+
+def null(
+    release: Release,
+    engine: Any,
+    out: Path,
+    *,
+    identity: Mapping[str, str],
+    seed: int = 1,
+    runs: int | None = None,
+    on_answers: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Ask the base about the held-out facts again, in fresh contexts; ``out`` gets the labels (Parquet).
+
+    Args:
+        release: of the track.
+        engine: of its base, in the dtype the labels were made with.
+        out: resumed if it was begun.
+        identity: of the engine, for the journal.
+        seed: of the contexts; not the release's own.
+        runs: contexts a fact; by default as many as the labels have.
+        on_answers: called with the number of questions just answered.
+
+    Raises:
+        FthallError: the seed is the one the labels were made with.
+    """
+    settings = release.manifest["slick"]
+    if seed == settings["seed"]:
+        raise FthallError(f"seed {seed} is the one the labels were made with; fresh contexts need another")
+    config = slick.SlickConfig(
+        runs=runs or settings["runs"],
+        shots=settings["shots"],
+        seed=seed,
+        max_new_tokens=settings["max_new_tokens"],
+    )
+    held = release.splits[Split.HELD]
+    pool = [fact for fact in sources.load(str(release.manifest["source"]["name"])) if fact.origin == "dev"]
+    table = slick.label(held, engine, config, out, identity=dict(identity), exemplars=pool, on_answers=on_answers)
+    share = {fact_id: sum(right) / len(right) for fact_id, right in zip(table["fact_id"], table["right"], strict=True)}
+    missed = [1 - share[fact.id] for fact in held]
+    drawn = stats.resample([fact.subject for fact in held], [fact.relation for fact in held])
+    low, high = drawn.interval(missed, extremes=(0.0, 1.0))
+    counts = table["category"].value_counts()
+    return {
+        "control": "null",
+        "track": release.track,
+        "release": release.digest,
+        "facts": len(held),
+        "contexts": config.runs,
+        "shots": config.shots,
+        "seed": seed,
+        "null_forgetting": 100 * sum(missed) / len(missed),
+        "low": 100 * float(low),
+        "high": 100 * float(high),
+        "categories": {str(category): int(counts.get(category, 0)) for category in Category},
+        **identity,
+    }
+
+
+def noop(
+    release: Release, load: Callable[[], tuple[Any, Any]], *, epochs: int = 1, batch_size: int = 16
+) -> dict[str, Any]:
+    """Train with learning rate 0 and compare every answer before and after.
+
+    Args:
+        release: of the track.
+        load: gives the base's (model, tokenizer), fresh.
+        epochs: of the training.
+        batch_size: of the training.
+    """
+    from fthall.engines.hf import HfEngine
+    from fthall.evaluate import evaluate
+    from fthall.finetune.methods import Run, Training
+    from fthall.finetune.train import EVALUATED_TOGETHER, read_answers, train
+
+    model, tokenizer = load()
+    before = evaluate(HfEngine(model, tokenizer, batch_size=EVALUATED_TOGETHER), release)
+    training = Training(epochs=epochs, batch_size=batch_size, learning_rate=0.0)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(entry="noop", title="No-op", method="sft")
+        train(release, model, tokenizer, run, training, 0, Path(folder), resumable=False)
+        after = read_answers(Path(folder))
+    changed = [
+        one.fact_id
+        for split in Split
+        for one, other in zip(before[split], after[split], strict=True)
+        if one.prediction != other.prediction
+    ]
+    return {
+        "control": "noop",
+        "track": release.track,
+        "passed": not changed,
+        "compared": sum(map(len, before.values())),
+        "changed": changed,
+    }
+
+
+def batching(
+    release: Release,
+    model: Any,
+    tokenizer: Any,
+    *,
+    lm_eval: Callable[[], Mapping[Split, Sequence[Any]]] | None = None,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    on_answers: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Ask the same questions in several batch sizes, in another order and, where given, by lm-eval.
+
+    The largest batch size, in the release's order, is what the others are compared with.
+    """
+    from fthall.engines.hf import HfEngine
+    from fthall.evaluate import evaluate
+
+    def outcomes(answers: Mapping[Split, Sequence[Any]]) -> dict[str, Outcome]:
+        return {answer.fact_id: answer.outcome for rows in answers.values() for answer in rows}
+
+    def ask(which: Release, size: int) -> dict[str, Outcome]:
+        return outcomes(evaluate(HfEngine(model, tokenizer, batch_size=size), which, on_answers=on_answers))
+
+    sizes = sorted(batch_sizes, reverse=True)
+    base = ask(release, sizes[0])
+    rng = random.Random(0)
+    shuffled = replace(
+        release, splits={split: tuple(rng.sample(list(facts), len(facts))) for split, facts in release.splits.items()}
+    )
+    others = {f"batches of {size}": ask(release, size) for size in sizes[1:]}
+    others["another order"] = ask(shuffled, max(2, sizes[0] // 2 + 1))  # batches end elsewhere, too
+    if lm_eval:
+        others["lm-eval"] = outcomes(lm_eval())
+    differing = {name: metrics.differing(base, found) for name, found in others.items()}
+    held = {fact.id for fact in release.splits[Split.HELD]}
+    worst = max(sum(fact_id in held for fact_id in ids) for ids in differing.values())
+    return {
+        "control": "batching",
+        "track": release.track,
+        "release": release.digest,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "compared": len(base),
+        "differing": differing,
+        "flip_rate": 100 * sum(map(len, differing.values())) / (len(base) * len(differing)),
+        "floor": 100 * worst / len(held),
+    }

@@ -1,0 +1,114 @@
+"""Controls on tiny models, and that each can fail."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from builders import fact, tiny_release, write_submission_folder
+from fthall import controls, report
+from fthall.cli import main
+from fthall.errors import FthallError
+from fthall.records import Answer, Outcome, Release, Split
+from fthall.submission import validate
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Release:
+    return tiny_release(tmp_path)
+
+
+def load(tiny_base: Path):
+    return AutoModelForCausalLM.from_pretrained(tiny_base), AutoTokenizer.from_pretrained(tiny_base)
+
+
+def test_the_reference_as_an_entry_scores_exactly_zero(
+    tmp_path: Path, release: Release, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = write_submission_folder(
+        tmp_path / "submissions",
+        release,
+        "sft-known-seed0",
+        entry="sft-known",
+        seed=0,
+        trained_on=["known"],
+        right={Split.KNOWN: 3, Split.HELD: 3},
+    )
+    found = controls.reference([validate(place, release)], report.ground(release))
+    assert found == {"control": "reference", "passed": True, "forgetting": 0.0, "p": 1.0, "runs": 1}
+    options = ["--track", str(tmp_path / "release"), "--submissions", str(tmp_path / "submissions")]
+    assert main(["control", "reference", *options, "--out", str(tmp_path / "out.json")]) == 0
+    assert '"passed": true' in (tmp_path / "out.json").read_text()
+    with pytest.raises(FthallError, match="no Only-Known reference"):
+        controls.reference([], report.ground(release))
+
+
+def test_training_with_learning_rate_0_changes_no_answer(tiny_base: Path, release: Release) -> None:
+    found = controls.noop(release, lambda: load(tiny_base))
+    assert found["passed"]
+    assert found["compared"] == 12
+
+
+def test_a_training_that_changes_answers_is_caught(
+    tiny_base: Path, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fthall.finetune import methods
+
+    class Moved(methods.Training):
+        def __init__(self, **values):
+            super().__init__(**{**values, "learning_rate": 0.05, "epochs": 3})
+
+    monkeypatch.setattr(methods, "Training", Moved)
+    found = controls.noop(release, lambda: load(tiny_base))
+    assert not found["passed"]
+    assert found["changed"]
+
+
+def test_answers_do_not_hang_on_batches(tiny_base: Path, release: Release) -> None:
+    model, tokenizer = load(tiny_base)
+    said = {split: [Answer(f.id, split, "x", Outcome.WRONG) for f in facts] for split, facts in release.splits.items()}
+    found = controls.batching(release, model, tokenizer, batch_sizes=(1, 5), lm_eval=lambda: said)
+    assert found["differing"] == {"batches of 1": [], "another order": [], "lm-eval": []}
+    assert (found["flip_rate"], found["floor"], found["compared"]) == (0, 0, 12)
+    flipped = replace_one(said, release)
+    found = controls.batching(release, model, tokenizer, batch_sizes=(1, 5), lm_eval=lambda: flipped)
+    assert found["floor"] == 25  # one held fact of four
+    assert found["flip_rate"] == pytest.approx(100 / 36)
+
+
+def replace_one(said: dict[Split, list[Answer]], release: Release) -> dict[Split, list[Answer]]:
+    first, *rest = said[Split.HELD]
+    return {**said, Split.HELD: [replace(first, outcome=Outcome.CORRECT), *rest]}
+
+
+class Forgetful:
+    """Answers every second question right."""
+
+    def __init__(self, facts):
+        self.right = {f.question: f.answers[0] for f in facts}
+        self.asked = 0
+
+    def greedy(self, prompts, *, max_new_tokens=16, on_batch=None):
+        said = []
+        for prompt in prompts:
+            self.asked += 1
+            question = prompt.rsplit("Q: ", 1)[1].split("\n")[0]
+            said.append(self.right[question] if self.asked % 2 else "Nowhere")
+        return said
+
+
+def test_null_forgetting_by_hand(tmp_path: Path, release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = [fact(f"h{n}", origin="dev") for n in range(1, 9)]
+    monkeypatch.setattr(controls.sources, "load", lambda name: pool)
+    engine = Forgetful(release.splits[Split.HELD])
+    found = controls.null(release, engine, tmp_path / "null.parquet", identity={"base": "tiny"}, runs=3)
+    assert found["null_forgetting"] == 50
+    assert found["low"] < 50 < found["high"]
+    assert found["categories"] == {"HighlyKnown": 2, "MaybeKnown": 0, "WeaklyKnown": 0, "Unknown": 2}
+    with pytest.raises(FthallError, match="the one the labels were made with"):
+        controls.null(release, engine, tmp_path / "null.parquet", identity={}, seed=0)
+
+
+def test_the_floor_of_a_track_that_was_never_measured() -> None:
+    assert report.floor("nowhere/at-all") is None
