@@ -148,15 +148,33 @@ def test_the_detectable_effect_is_detected() -> None:
 
 def test_items_and_seeds_add_up() -> None:
     replicates = np.random.default_rng(1).normal([80, 70], [3, 4], size=(20000, 2))
-    seeds = np.array([[80.0, 82.0, 78.0], [70.0, 69.0, 71.0]])
-    # differences by seed: 10, 13, 7: mean 10, variance 9, over three seeds 3; of the items 9 + 16
-    p = stats.compare_all(seeds, replicates, 201)
-    total, freedom = 25 + 3, (25 + 3) ** 2 / (25**2 / 200 + 3**2 / 2)
-    assert p[0, 1] == pytest.approx(2 * scipy_stats.t.sf(10 / math.sqrt(total), freedom), rel=0.05)
-    assert p[0, 1] == p[1, 0]
-    assert p[0, 0] == 1
-    one_seed = stats.compare_all(np.array([[80.0, np.nan], [np.nan, 70.0]]), replicates, 201)
-    assert one_seed[0, 1] == pytest.approx(2 * scipy_stats.t.sf(10 / 5, 200), rel=0.05)
+    # spreads over seeds: variances 4 and 1, pooled 2.5 with four degrees of freedom; two thirds of it are the seeds'
+    # part, 5/3, as is the pair's own (4 + 1) / 3; the items' is 9 + 16
+    found = stats.compare_all(np.array([[80.0, 82.0, 78.0], [70.0, 69.0, 71.0]]), replicates, 201)
+    total = 25 + 5 / 3
+    freedom = total**2 / (25**2 / 200 + (5 / 3) ** 2 / 4)
+    assert found.difference.tolist() == [[0, 10], [-10, 0]]
+    assert found.error[0, 1] == pytest.approx(math.sqrt(total), rel=0.02)
+    assert found.freedom[0, 1] == pytest.approx(freedom, rel=0.05)
+    assert (
+        found.p[0, 1] == found.p[1, 0] == pytest.approx(2 * scipy_stats.t.sf(10 / math.sqrt(total), freedom), rel=0.1)
+    )
+    assert found.p[0, 0] == 1
+    low, high = found.interval()
+    assert (low[0, 1], high[0, 1]) == pytest.approx(
+        (10 - 1.97 * math.sqrt(total), 10 + 1.97 * math.sqrt(total)), rel=0.1
+    )
+
+
+def test_a_pairs_own_spread_counts_where_it_is_larger_and_one_seed_borrows() -> None:
+    replicates = np.random.default_rng(1).normal(80, 1e-6, size=(2000, 3))
+    seeds = np.array([[80.0, 80.0, 80.0], [70.0, 76.0, 82.0], [60.0, np.nan, np.nan]])
+    found = stats.compare_all(seeds, replicates, 100)
+    pooled = 72 / 4  # squares 0 + 72 + 0 over 2 + 2 + 0 degrees of freedom
+    assert found.error[0, 1] == pytest.approx(math.sqrt(36 / 3))  # its own: as large as the pooled, 18 * 2 / 3
+    assert found.error[0, 2] == pytest.approx(math.sqrt(pooled * (1 / 3 + 1)))
+    alone = stats.compare_all(np.array([[80.0], [70.0]]), replicates[:, :2] + [0.0, 1.0], 100)
+    assert alone.error[0, 1] < 1e-5  # no second seed anywhere: the items alone
 
 
 def test_ranks_tie_what_cannot_be_told_apart() -> None:

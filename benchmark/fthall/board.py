@@ -2,7 +2,7 @@
 
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,9 +58,9 @@ class Entry:
     abstained: Stat
     forgetting: Stat | None
     interval: tuple[float, float] | None
-    """95 % interval of forgetting over subjects, the training held fixed (:class:`fthall.report.Paired`)."""
+    """95 % interval of forgetting: over facts and seeds, or over facts alone in a table with one seed an entry."""
     p: float | None
-    """That it differs from the reference: exact, over subjects, after Holm's correction over the table."""
+    """That its forgetting is not 0, after Holm's correction over the table."""
     paired: bool
     at: Mapping[int, Stat | None]
     area: Stat | None
@@ -72,6 +72,11 @@ class Entry:
     descriptions: Sequence[str]
     facts: Mapping[str, Sequence[str]]
     """What the details list: a name, and the distinct values over the seeds."""
+
+    @property
+    def several(self) -> bool:
+        """Whether it has more than one seed."""
+        return len(self.seeds) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,39 +134,55 @@ def board(release: Release, submissions: Sequence[Submission]) -> Board:
     reference = twins[0].card.entry if twins else None
     entries = [_entry(slug, group, twins, on, place) for place, (slug, group) in enumerate(by_entry.items())]
     if twins:
-        adjusted = stats.holm([e.p for e in entries if e.p is not None]).tolist()
-        others = iter(adjusted)
-        ranks = _ranks(list(by_entry.values()), twins, on)
-        entries = [
-            replace(e, p=None if e.p is None else next(others), rank=rank)
-            for e, rank in zip(entries, ranks, strict=True)
-        ]
+        entries = _compared(entries, list(by_entry.values()), twins, on)
     entries.sort(key=lambda e: (not e.is_reference, -1 if e.score is None else -e.score, e.slug))
     chosen = entries[0] if reference else None
     return Board(release, tuple(entries), chosen, tuple(_say(entries, chosen)))
 
 
-def _ranks(groups: Sequence[Sequence[Submission]], twins: Sequence[Submission], on: Ground) -> list[int]:
-    """Rank every entry by its score (:func:`fthall.stats.compare_all`)."""
+def _compared(
+    entries: Sequence[Entry], groups: Sequence[Sequence[Submission]], twins: Sequence[Submission], on: Ground
+) -> list[Entry]:
+    """Entries with their intervals, p-values and ranks, which hang on the whole table.
+
+    With a second seed anywhere, intervals and p-values are about methods (:func:`fthall.stats.compare_all`), else they
+    stay those of the checkpoints (:func:`fthall.report.paired`).
+    """
 
     def drawn(split: Split, runs: Sequence[Sequence[Submission]]) -> Floats:
         means = np.stack([report.right(group, split).mean(0) for group in runs])
         return 100 * on.drawn[split].means(means, extremes=(0.0, 1.0))
 
+    def over_seeds(value: Callable[[Submission, Submission], float]) -> Floats:
+        most = max(map(len, groups))
+        rows = [[value(twin, run) for twin, run in report.twins(twins, group)] for group in groups]
+        return np.array([[*row, *[np.nan] * (most - len(row))] for row in rows])
+
+    def score(twin: Submission, run: Submission) -> float:
+        bound = twin.accuracy(Split.HELD)
+        return (
+            metrics.harmonic_mean(100 * run.accuracy(Split.HELD) / bound, run.accuracy(Split.UNKNOWN)) if bound else 0
+        )
+
+    subjects = on.drawn[Split.HELD].subjects
     bound, held, unknown = drawn(Split.HELD, [twins]), drawn(Split.HELD, groups), drawn(Split.UNKNOWN, groups)
     kept = np.minimum(100.0, 100 * held / np.maximum(bound, 1e-9))
-    replicates = 2 * kept * unknown / np.maximum(kept + unknown, 1e-9)
-    seeds = sorted({run.card.seed for group in groups for run in group})
-    scores = np.full((len(groups), len(seeds)), np.nan)
-    for row, group in enumerate(groups):
-        for twin, run in report.twins(twins, group):
-            if (of_twin := twin.accuracy(Split.HELD)) > 0:
-                score = metrics.harmonic_mean(100 * run.accuracy(Split.HELD) / of_twin, run.accuracy(Split.UNKNOWN))
-                scores[row, seeds.index(run.card.seed)] = score
-    scores = np.where(np.isnan(scores).all(1, keepdims=True), 0.0, scores)  # a reference with nothing right
-    p_values = stats.compare_all(scores, replicates, on.drawn[Split.HELD].subjects)
-    found, _ = stats.ranks(np.nanmean(scores, axis=1), p_values)
-    return [int(rank) for rank in found]
+    scores = over_seeds(score)
+    found = stats.compare_all(scores, 2 * kept * unknown / np.maximum(kept + unknown, 1e-9), subjects)
+    ranks, _ = stats.ranks(np.nanmean(scores, axis=1), found.p)
+    place = next(i for i, entry in enumerate(entries) if entry.is_reference)
+    others = [i for i in range(len(entries)) if i != place]
+    p_values, intervals = [entry.p or 0.0 for entry in entries], [entry.interval for entry in entries]
+    if max(map(len, groups)) > 1:
+        against = stats.compare_all(over_seeds(lambda _, run: run.accuracy(Split.HELD)), held, subjects)
+        low, high = against.interval()
+        p_values = [float(p) for p in against.p[place]]
+        intervals = [(float(a), float(b)) for a, b in zip(low[place], high[place], strict=True)]
+        intervals[place] = (0.0, 0.0)
+    adjusted = dict(zip(others, stats.holm([p_values[i] for i in others]).tolist(), strict=True))
+    return [
+        replace(entry, interval=intervals[i], p=adjusted.get(i), rank=int(ranks[i])) for i, entry in enumerate(entries)
+    ]
 
 
 def table(submissions: Path, *, release: Release | None = None) -> str:
@@ -175,13 +196,21 @@ def table(submissions: Path, *, release: Release | None = None) -> str:
         lines += [
             f"**{against.track}**",
             "",
-            "| trained | seeds | known | new facts learned | old facts kept | old facts forgotten, points |",
-            "|---|---:|---:|---:|---:|---:|",
+            "| trained | seeds | known | new facts learned | old facts kept | forgotten, points | at 90 % learned |",
+            "|---|---:|---:|---:|---:|---:|---:|",
         ]
         for entry in board(against, rows).entries:
             means = [f"{entry.accuracy[split].mean:.1f}" for split in (Split.KNOWN, Split.UNKNOWN, Split.HELD)]
-            lost = number(entry.forgetting.mean) if entry.forgetting else "no reference"
-            lines.append(f"| {' | '.join([_plain(entry.title), str(len(entry.seeds)), *means, lost])} |")
+            lost = "no reference"
+            if entry.forgetting and entry.interval:
+                low, high = entry.interval
+                within = "" if entry.is_reference else f" ({number(low)} to {number(high)})"
+                lost = number(entry.forgetting.mean) + within
+            at = entry.at[90]
+            reached = "not reached" if at is None else f"{at.mean:.1f}"
+            if at and at.n < len(entry.seeds):
+                reached += f" ({at.n} of {len(entry.seeds)})"
+            lines.append(f"| {' | '.join([_plain(entry.title), str(len(entry.seeds)), *means, lost, reached])} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -8,7 +8,7 @@ the spread over seeds stands beside them, never inside them.
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,18 @@ class Paired:
     gained: float
     """Items a pair that only the second has right, mean over pairs."""
     seed_sd: float | None
+    """Standard deviation of the difference over pairs, points; None for one pair."""
+    methods: "Methods | None"
+    """The same difference as one between methods; None unless both have two seeds or more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """A difference between methods: over items and seeds (:func:`fthall.stats.compare_all`)."""
+
+    low: float
+    high: float
+    p: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +164,7 @@ class Comparison:
     second: str
     splits: Mapping[str, Paired]
     adjusted: Mapping[str, float]
-    """p-values after Holm's correction over the splits."""
+    """p-values after Holm's correction over the splits: between methods where both have two seeds, else checkpoints."""
     words: tuple[str, ...]
 
 
@@ -259,7 +271,23 @@ def paired(
         lost=float((apart > 0).sum() / len(pairs)),
         gained=float((apart < 0).sum() / len(pairs)),
         seed_sd=_sd(by_seed.tolist()),
+        methods=_methods(first, second, split, chosen, drawn),
     )
+
+
+def _methods(
+    first: Sequence[Submission], second: Sequence[Submission], split: Split, chosen: Bools, drawn: Resamples
+) -> Methods | None:
+    if min(len(first), len(second)) < 2 or first[0].card.entry == second[0].card.entry:
+        return None
+    one, other = right(first, split)[:, chosen], right(second, split)[:, chosen]
+    seeds = np.full((2, max(len(one), len(other))), np.nan)
+    for row, found in enumerate((one, other)):
+        seeds[row, : len(found)] = 100 * found.mean(1)
+    replicates = 100 * drawn.means(np.stack([one.mean(0), other.mean(0)]), extremes=(0.0, 1.0))
+    pair = stats.compare_all(seeds, replicates, drawn.subjects)
+    low, high = pair.interval()
+    return Methods(float(low[0, 1]), float(high[0, 1]), float(pair.p[0, 1]))
 
 
 def report(runs: Sequence[Submission], reference: Sequence[Submission], on: Ground) -> Report:
@@ -319,7 +347,7 @@ def compare(first: Sequence[Submission], second: Sequence[Submission], on: Groun
             "only runs of the same release have answered the same facts"
         )
     found = {str(split): paired(first, second, split, on) for split in Split}
-    adjusted = stats.holm([one.p for one in found.values()])
+    adjusted = stats.holm([one.methods.p if one.methods else one.p for one in found.values()])
     words = [
         _difference(_SAYS[split], pair, p, one.title, other.title)
         for (split, pair), p in zip(((split, found[str(split)]) for split in Split), adjusted.tolist(), strict=True)
@@ -453,16 +481,18 @@ def _said(runs: Sequence[Submission], reference: Sequence[Submission], forgettin
     if runs[0].card.entry == reference[0].card.entry:
         return ["This is the reference itself: its forgetting is 0 by definition."]
     least = floor(runs[0].card.track) or 0.0
-    found, bounds = forgetting, f"95 % interval {forgetting.low:.1f} to {forgetting.high:.1f}"
+    found = forgetting
+    low, high, p = (found.low, found.high, found.p) if found.methods is None else astuple(found.methods)
+    over = "these checkpoints, other facts" if found.methods is None else "other facts and other seeds"
+    bounds = f"95 % interval {low:.1f} to {high:.1f} over {over}, p {p_text(p)}"
     if 0 < abs(found.difference) <= least:
         first = f"{found.difference:.1f} points: no more than other batches change ({least:.1f} points)."
-    elif found.p < ALPHA and found.difference > 0:
-        first = f"It forgot: {_points(found.difference)} of held-out facts ({bounds}, p {p_text(found.p)})."
-    elif found.p < ALPHA:
-        more = _points(found.difference)
-        first = f"It answers {more} more of the held-out facts than the reference ({bounds}, p {p_text(found.p)})."
+    elif p < ALPHA and found.difference > 0:
+        first = f"It forgot: {_points(found.difference)} of held-out facts ({bounds})."
+    elif p < ALPHA:
+        first = f"It answers {_points(found.difference)} more of the held-out facts than the reference ({bounds})."
     else:
-        first = f"No forgetting shown: {found.difference:.1f} points ({bounds}, p {p_text(found.p)})."
+        first = f"No forgetting shown: {found.difference:.1f} points ({bounds})."
     return [first, *_caveats(reference, runs)]
 
 
@@ -470,7 +500,8 @@ def _difference(what: str, found: Paired, adjusted: float, first: str, second: s
     """One comparison in words; ``adjusted`` is its p-value after Holm's correction."""
     if found.lost == found.gained == 0:
         return f"{what}: no answer differs."
-    numbers = f"{found.low:.1f} to {found.high:.1f}, p {p_text(adjusted)} after Holm"
+    low, high = (found.low, found.high) if found.methods is None else (found.methods.low, found.methods.high)
+    numbers = f"{low:.1f} to {high:.1f}, p {p_text(adjusted)} after Holm"
     if adjusted >= ALPHA:
         return f"{what}: not told apart ({found.difference:+.1f} points, {numbers})."
     better, worse = (first, second) if found.difference > 0 else (second, first)

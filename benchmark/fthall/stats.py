@@ -194,44 +194,57 @@ def minimum_detectable_effect(items: int, discordant: float, *, tests: int = 1, 
     return float(100 * min(effect, 1.0))
 
 
-def standard_errors(replicates: Floats) -> Floats:
-    """Item standard error of every pairwise difference: [resamples, entries] to [entries, entries]."""
-    covariance = np.atleast_2d(np.cov(replicates, rowvar=False))
-    variance = np.diag(covariance)
-    return np.sqrt(np.maximum(0.0, variance[:, None] + variance[None, :] - 2 * covariance))
+@dataclass(frozen=True, slots=True)
+class Pairwise:
+    """All entries against all, each [entries, entries]."""
+
+    difference: Floats
+    """Row minus column."""
+    error: Floats
+    """Standard error of the difference, of items and seeds together."""
+    freedom: Floats
+    """Degrees of freedom of that error."""
+    p: Floats
+    """Of the hypothesis that the two *methods* score alike, two-sided."""
+
+    def interval(self) -> tuple[Floats, Floats]:
+        """95 % intervals of the differences between the methods."""
+        half = distributions.t.isf((1 - LEVEL) / 2, self.freedom) * self.error
+        return self.difference - half, self.difference + half
 
 
-def compare_all(seeds: Floats, replicates: Floats, subjects: int) -> Floats:
-    """p-values of all pairs of entries, of the hypothesis that the two *methods* score alike.
+def compare_all(seeds: Floats, replicates: Floats, subjects: int) -> Pairwise:
+    """Do *methods* differ, over the facts that could have been asked and the trainings that could have been run?
 
-    The difference of two entries is the mean over the seeds both have. Its variance has two parts: of the items, from
-    the bootstrap, and of the seeds, from the spread of the differences seed by seed. They add up, and the degrees of
-    freedom follow Satterthwaite 1946. Where two entries share fewer than two seeds the second part is not known: the
-    p-value is then about those checkpoints alone, and the board says so.
+    The variance of a difference has two parts. Of the items: from the bootstrap, whose resamples all entries share. Of
+    the seeds: the spread of single trainings, pooled over the entries, since three seeds alone say little of it (two
+    degrees of freedom); where a pair's own spread is larger, that counts. The parts add up, with degrees of freedom
+    after Satterthwaite 1946. Where no entry has a second seed the second part is not known, and the p-value is about
+    the checkpoints alone.
 
     Args:
         seeds: [entries, seeds], NaN where an entry lacks a seed.
         replicates: [resamples, entries]: bootstrapped means over an entry's seeds.
         subjects: behind the bootstrap.
     """
-    items = standard_errors(replicates) ** 2
-    apart = seeds[:, None, :] - seeds[None, :, :]
-    shared = np.sum(~np.isnan(apart), axis=2)
-    filled = np.nan_to_num(apart)
+    count = np.sum(~np.isnan(seeds), axis=1)
     means = np.nanmean(seeds, axis=1)
+    squares = np.nansum((seeds - means[:, None]) ** 2, axis=1)
+    of_pool = int((count - 1).sum())
+    pooled = squares.sum() / of_pool if of_pool else 0.0
+    own = np.where(count > 1, squares / np.maximum(1, count - 1), 0.0) / count
+    of_seeds = np.maximum(own[:, None] + own[None, :], pooled * (1 / count[:, None] + 1 / count[None, :]))
+    covariance = np.atleast_2d(np.cov(replicates, rowvar=False))
+    variance = np.diag(covariance)
+    of_items = np.maximum(0.0, variance[:, None] + variance[None, :] - 2 * covariance)
+    total = of_items + of_seeds
+    difference = means[:, None] - means[None, :]
     with np.errstate(invalid="ignore", divide="ignore"):
-        paired = filled.sum(2) / shared
-        difference = np.where(shared > 0, paired, means[:, None] - means[None, :])
-        squares = np.where(np.isnan(apart), 0.0, (apart - np.where(shared > 0, paired, 0.0)[..., None]) ** 2).sum(2)
-        of_seeds = np.where(shared > 1, squares / (shared - 1) / shared, 0.0)
-        total = items + of_seeds
-        freedom = total**2 / (
-            items**2 / max(1, subjects - 1) + np.where(shared > 1, of_seeds**2 / np.maximum(1, shared - 1), 0.0)
-        )
-        t = np.abs(difference) / np.sqrt(total)
-        p = 2 * distributions.t.sf(t, freedom)
+        freedom = total**2 / (of_items**2 / max(1, subjects - 1) + of_seeds**2 / max(1, of_pool))
+        p = 2 * distributions.t.sf(np.abs(difference) / np.sqrt(total), freedom)
     p = np.where(total > 0, p, np.where(difference == 0, 1.0, 0.0))
-    return np.asarray(p, dtype=np.float64)
+    np.fill_diagonal(p, 1.0)
+    return Pairwise(difference, np.sqrt(total), np.where(total > 0, freedom, 1.0), p)
 
 
 def ranks(scores: Floats, p_values: Floats) -> tuple[Ints, Floats]:

@@ -125,7 +125,12 @@ def items_text(found: Iterable[Item]) -> str:
 
 
 def _paired(found: Paired) -> str:
-    return f"({found.low:.1f} to {found.high:.1f}; p {p_text(found.p)}; sd of seeds {_sd(found.seed_sd)})"
+    here = (
+        f"(these checkpoints {found.low:.1f} to {found.high:.1f}, p {p_text(found.p)}; sd of seeds {_sd(found.seed_sd)}"
+    )
+    if found.methods is None:
+        return f"{here})"
+    return f"{here}; methods {found.methods.low:.1f} to {found.methods.high:.1f}, p {p_text(found.methods.p)})"
 
 
 def _sd(value: float | None) -> str:
