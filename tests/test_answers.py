@@ -39,6 +39,10 @@ def test_normalise_is_idempotent(text: str) -> None:
         ("Århus", "arhus"),
         ("Tromsø", "tromso"),
         ("+44 20", "44 20"),
+        ("1,000", "1000"),
+        ("a", "a"),  # nothing else is there
+        (".a", "a"),
+        ("The A", "the a"),
         ("…", ""),
         ("", ""),
     ],
@@ -75,7 +79,9 @@ def test_same_answer(said: str, answer: str) -> None:
 @pytest.mark.parametrize(
     ("said", "answer"),
     [
-        ("Paris, France", "Paris"),
+        ("Paris, France", "Paris"),  # exact match is strict: a trailing explanation makes it another answer
+        ("Paris, which is the capital of France", "Paris"),
+        ("twelve", "12"),
         ("Niger", "Nigeria"),
         ("Louis", "St. Louis"),
         ("Not Paris", "Paris"),
@@ -104,13 +110,13 @@ def test_only_the_first_line_counts() -> None:
     assert judge("London\nParis", ["Paris"]) is WRONG
 
 
-@pytest.mark.parametrize("said", ["", " \n\t ", ".", "the", "“”"])
+@pytest.mark.parametrize("said", ["", " \n\t ", ".", "“”"])
 def test_empty_is_abstained(said: str) -> None:
     assert judge(said, ["Paris"]) is ABSTAINED
 
 
 def test_empty_is_not_right_even_against_an_empty_answer() -> None:
-    assert judge("", ["The"]) is ABSTAINED
+    assert judge("", ["…"]) is ABSTAINED
 
 
 @pytest.mark.parametrize(
@@ -138,6 +144,23 @@ def test_empty_is_not_right_even_against_an_empty_answer() -> None:
         "We cannot determine this",
         "I'm unable to say",
         "There is no information",
+        "I'm afraid I don't know.",
+        "I honestly don't know",
+        "I really do not remember",
+        "As an AI language model, I do not have access to that",
+        "Sorry, but I can't help with that.",
+        "I could not find this city",
+        "I am not familiar with it",
+        "We don't know",
+        "Not available",
+        "n/a",
+        "N.A.",
+        "NA",
+        "That information is not available.",
+        "It's unclear.",
+        "Cannot be determined",
+        "There isn't enough information.",
+        "Not enough information",
     ],
 )
 def test_abstentions(said: str) -> None:
@@ -162,6 +185,21 @@ def test_abstentions(said: str) -> None:
         "Sorry, France",
         "No",
         "Inaccessible Island",
+        "A",
+        "The",
+        ".na",  # a domain
+        "Notable",
+        "Not Paris",
+        "Available",
+        "Ireland is known",
+        "Its capital is Paris",
+        "It is in Unknownland",
+        "Sorry",
+        "Afraid so",
+        "As it is",
+        "We have no bananas",
+        "I do",
+        "Paris, I do not know",  # says Paris first
     ],
 )
 def test_near_misses_are_wrong(said: str) -> None:

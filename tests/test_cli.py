@@ -18,6 +18,13 @@ BUILD = ["--known", "3", "--unknown", "3", "--held", "4", "--held-val", "2"]
 COMMANDS = [
     [],
     ["demo"],
+    ["report"],
+    ["compare"],
+    ["control"],
+    ["control", "reference"],
+    ["control", "null"],
+    ["control", "noop"],
+    ["control", "batching"],
     ["table"],
     ["tasks-dir"],
     ["tracks"],

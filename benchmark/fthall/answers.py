@@ -16,28 +16,38 @@ _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _DROPPED = str.maketrans("", "", string.punctuation + "‘’“”ʻʼ′«»‐–—…·")
 # Letters that NFKD leaves whole though English text writes them with plain ones.
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ß": "ss"})
-_ABSTAINED = re.compile(
-    r"(?:(?:im |i am )?sorry (?:but )?)?"
-    r"(?:i|we) (?:do not|dont|did not|didnt|cannot|cant|am not|m not) (?:really |actually )?"
-    r"(?:know|have|sure|certain|tell|answer|say|determine|find|able|aware|recall|remember)\b"
-    r"|i have no (?:idea|information|knowledge)\b|im (?:not (?:sure|certain|aware|able)|unsure|unable)\b"
-    r"|i am un(?:sure|able)\b"
-    r"|(?:unknown|not known|no idea|not sure|unsure|dont know|no answer|unanswerable|none|na|n a)$"
-    r"|(?:it|this|that|answer) is (?:not known|unknown|unclear|not clear)\b"
-    r"|there is no (?:information|answer|way to know)\b"
+_NOT_AVAILABLE = {"n/a", "n.a.", "na", "n/a."}  # as it is written: ".na" is a domain, and normalises to the same
+_ABSTAINED = re.compile(  # of normalised text: no apostrophes, no articles
+    r"(?:as ai(?: language)?(?: model| assistant)? )?"
+    r"(?:(?:im |i am )?(?:sorry|afraid)(?: but| that)? )?"
+    r"(?:(?:i|we) (?:\w+ly )?(?:do not|dont|did not|didnt|cannot|can not|cant|could not|couldnt|am not|m not|are not)"
+    r" (?:\w+ly )?(?:know|have|sure|certain|tell|answer|say|determine|find|able|aware|recall|remember|provide|help"
+    r"|familiar|confirm)\b"
+    r"|(?:i|we) have no (?:idea|information|knowledge|way)\b"
+    r"|im (?:not (?:sure|certain|aware|able|familiar)|unsure|unable)\b"
+    r"|(?:i am|we are) un(?:sure|able)\b"
+    r"|(?:unknown|not known|no idea|not sure|unsure|dont know|no answer|unanswerable|none|cannot be determined"
+    r"|not (?:available|specified|mentioned|provided|applicable)|not enough information|insufficient information)$"
+    r"|(?:its|(?:it|this|that|answer|(?:that |this )?information) is) "
+    r"(?:not (?:known|clear|available|specified|mentioned|provided)|unknown|unclear|unavailable)\b"
+    r"|there (?:is no|isnt|is not)(?: any| enough)? (?:information|answer|way to know)\b)"
 )
 
 
 def normalise(text: str) -> str:
-    """Lower case, accents folded, punctuation and English articles dropped, white space collapsed. Idempotent."""
+    """Lower case, accents folded, punctuation and English articles dropped, white space collapsed. Idempotent.
+
+    Articles stay where there is nothing else: "A" and ".a" are answers.
+    """
     text = text.replace("´", "")  # before NFKD, which makes a space of it
     text = unicodedata.normalize("NFKD", text).casefold()
     text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     text = text.translate(_LETTERS).translate(_DROPPED)
-    previous = None
+    text = " ".join(text.split())
+    whole, previous = text, None
     while previous != text:  # dropping an article can bring two spaces, or another article's boundary, together
         previous, text = text, " ".join(_ARTICLES.sub(" ", text).split())
-    return text
+    return text or whole  # "A" alone is an answer, no article
 
 
 def first_line(prediction: str) -> str:
@@ -54,6 +64,6 @@ def judge(prediction: str, answers: Sequence[str]) -> Outcome:
     said = normalise(first_line(prediction))
     if said and any(said == normalise(answer) for answer in answers):
         return Outcome.CORRECT
-    if not said or _ABSTAINED.match(said):
+    if not said or _ABSTAINED.match(said) or first_line(prediction).casefold() in _NOT_AVAILABLE:
         return Outcome.ABSTAINED
     return Outcome.WRONG

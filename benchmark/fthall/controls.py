@@ -64,15 +64,10 @@ def null(
     Raises:
         FthallError: the seed is the one the labels were made with.
     """
-    settings = release.manifest["slick"]
-    if seed == settings["seed"]:
+    made_with = slick.config_of(release)
+    if seed == made_with.seed:
         raise FthallError(f"seed {seed} is the one the labels were made with; fresh contexts need another")
-    config = slick.SlickConfig(
-        runs=runs or settings["runs"],
-        shots=settings["shots"],
-        seed=seed,
-        max_new_tokens=settings["max_new_tokens"],
-    )
+    config = replace(made_with, seed=seed, runs=runs or made_with.runs)
     held = release.splits[Split.HELD]
     pool = [fact for fact in sources.load(str(release.manifest["source"]["name"])) if fact.origin == "dev"]
     table = slick.label(held, engine, config, out, identity=dict(identity), exemplars=pool, on_answers=on_answers)

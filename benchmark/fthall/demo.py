@@ -85,13 +85,7 @@ def spot_check(
         *((fact, Category.HIGHLY_KNOWN) for fact in release.splits[Split.KNOWN][: size.spot_check]),
         *((fact, Category.UNKNOWN) for fact in release.splits[Split.UNKNOWN][: size.spot_check]),
     ]
-    settings = release.manifest["slick"]
-    config = slick.SlickConfig(
-        runs=settings["runs"],
-        shots=settings["shots"],
-        seed=settings["seed"],
-        max_new_tokens=settings["max_new_tokens"],
-    )
+    config = slick.config_of(release)
     # The same exemplars as when the labels were made: all facts of origin dev.
     exemplars = [fact for fact in sources.load("geonames") if fact.origin == "dev"]
     table = slick.label(

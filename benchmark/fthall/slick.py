@@ -21,7 +21,7 @@ from fthall.engines import Engine
 from fthall.errors import FthallError
 from fthall.files import atomic
 from fthall.prompts import ask, context_for, draw_contexts, few_shot
-from fthall.records import Category, Fact, Outcome
+from fthall.records import Category, Fact, Outcome, Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,12 @@ class SlickConfig:
 
 
 PRESETS = {"kaplan2026": SlickConfig(runs=20, shots=3)}
+
+
+def config_of(release: Release) -> SlickConfig:
+    """How the labels of a release were asked."""
+    settings = release.manifest["slick"]
+    return SlickConfig(**{name: int(settings[name]) for name in ("runs", "shots", "seed", "max_new_tokens")})
 
 
 def categorise(greedy_right: Sequence[bool], sampled_right: Sequence[bool] = ()) -> Category:
