@@ -74,3 +74,50 @@ def test_progress_counts_every_prompt_and_training_mode_is_restored(model, token
     assert seen == [4, 2]
     assert model.training
     model.eval()
+
+
+SAMPLING = {"samples": 6, "temperature": 0.8, "top_k": 5, "max_new_tokens": 6}
+
+
+def test_samples_are_the_same_for_the_same_seed_whatever_the_batch(model, tokenizer):
+    found = [
+        HfEngine(model, tokenizer, batch_size=size).sample(PROMPTS, seed=seed, **SAMPLING)
+        for size, seed in ((3, 1), (100, 1), (3, 2))
+    ]
+    assert found[0] == found[1] != found[2]
+    assert [len(said) for said in found[0]] == [6] * len(PROMPTS)
+    assert len({text for said in found[0] for text in said}) > len(PROMPTS)
+    turned = HfEngine(model, tokenizer).sample(PROMPTS[::-1], seed=1, **SAMPLING)
+    assert turned[::-1] == found[0]
+    assert not HfEngine(model, tokenizer).sample([], seed=1, **SAMPLING)
+
+
+def test_samples_have_the_models_probabilities(model, tokenizer):
+    prompt, draws, top_k, temperature = PROMPTS[0], 4000, 4, 0.7
+    said = HfEngine(model, tokenizer, batch_size=500).sample(
+        [prompt], samples=draws, temperature=temperature, top_k=top_k, seed=0, max_new_tokens=1
+    )[0]
+    with torch.inference_mode():
+        logits = model(input_ids=tokenizer(prompt, return_tensors="pt").input_ids).logits[0, -1]
+    best, tokens = logits.topk(top_k)
+    expected: dict[str, float] = {}
+    for token, share in zip(tokens.tolist(), torch.softmax(best / temperature, 0).tolist(), strict=True):
+        text = tokenizer.decode([token], skip_special_tokens=True).split("\n")[0].strip()
+        expected[text] = expected.get(text, 0) + share
+    assert set(said) <= set(expected)
+    for text, share in expected.items():
+        assert said.count(text) / draws == pytest.approx(share, abs=4 * (share * (1 - share) / draws) ** 0.5 + 1e-9)
+
+
+def test_sampling_from_one_token_is_greedy(model, tokenizer):
+    engine = HfEngine(model, tokenizer)
+    greedy = engine.greedy(PROMPTS, max_new_tokens=5)
+    assert engine.sample(PROMPTS, samples=2, temperature=0.5, top_k=1, seed=0, max_new_tokens=5) == [
+        [text, text] for text in greedy
+    ]
+
+
+def test_frozen_weights_answer_alike(tiny_base, tokenizer):
+    frozen = AutoModelForCausalLM.from_pretrained(tiny_base).requires_grad_(False)
+    free = AutoModelForCausalLM.from_pretrained(tiny_base)
+    assert HfEngine(frozen, tokenizer).greedy(PROMPTS) == HfEngine(free, tokenizer).greedy(PROMPTS)

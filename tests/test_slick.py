@@ -286,3 +286,47 @@ def test_labels_of_facts_the_source_lacks_are_refused(
     with pytest.raises(FthallError, match="made of other facts than geonames has now"):
         releases.build_from_labels(whole, tmp_path / "release", **options)  # type: ignore[arg-type]
     assert not (tmp_path / "release").exists()
+
+
+class SamplingEngine(FakeEngine):
+    """Gets facts ``n*`` right in two of four samples of the second context; dies after ``samplings`` calls."""
+
+    def __init__(self, calls: int | None = None, samplings: int | None = None) -> None:
+        super().__init__(calls)
+        self.samplings, self.sampled = samplings, []
+
+    def sample(self, prompts: Sequence[str], *, samples: int, **options: object) -> list[list[str]]:
+        if self.samplings is not None and len(self.sampled) == self.samplings:
+            raise KeyboardInterrupt
+        self.sampled.append([*prompts])
+        assert options == {"temperature": 0.5, "top_k": 40, "seed": 5, "max_new_tokens": 16}
+        keys = [prompt.rsplit("Town ", 1)[1].split("?", maxsplit=1)[0] for prompt in prompts]
+        right = len(self.sampled) % 3 == 2  # the second of three contexts
+        return [[f"Land {key}" if right and n < 2 else "Atlantis" for n in range(samples)] for key in keys]
+
+
+def test_samples_tell_weakly_known_from_unknown_and_are_drawn_where_they_decide(tmp_path: Path) -> None:
+    config = SlickConfig(runs=3, shots=2, seed=5, samples=4)
+    engine = SamplingEngine()
+    table = run(tmp_path / "labels.parquet", engine, config=config).set_index("fact_id")
+    assert all("Town n1" in prompt for prompts in engine.sampled for prompt in prompts)
+    assert len(engine.sampled) == 2 * 3  # relations, contexts
+    for relation in ("r1", "r2"):
+        assert table.loc[f"tiny/{relation}/n1", "category"] == Category.WEAKLY_KNOWN
+        assert list(table.loc[f"tiny/{relation}/n1", "sampled_right"]) == [0, 2, 0]
+        assert list(table.loc[f"tiny/{relation}/y1", "sampled_right"]) == []
+
+
+@pytest.mark.parametrize("samplings", [0, 1, 4])
+def test_killed_while_sampling_it_goes_on(tmp_path: Path, samplings: int) -> None:
+    config = SlickConfig(runs=3, shots=2, seed=5, samples=4)
+    whole = tmp_path / "whole.parquet"
+    run(whole, SamplingEngine(), config=config)
+    out = tmp_path / "labels.parquet"
+    with pytest.raises(KeyboardInterrupt):
+        run(out, SamplingEngine(samplings=samplings), config=config)
+    again = SamplingEngine()
+    again.sampled = [[]] * samplings  # which context is the second
+    run(out, again, config=config)
+    assert not again.asked
+    assert out.read_bytes() == whole.read_bytes()

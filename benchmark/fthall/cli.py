@@ -495,7 +495,7 @@ def _parser() -> argparse.ArgumentParser:
     slick.add_argument("--source", default="geonames", help="where the facts come from")
     slick.add_argument("--base", default="smollm2-135m", help="folder, Hugging Face id, or the embedded smollm2-135m")
     slick.add_argument("--relations", help="only these, separated by commas")
-    slick.add_argument("--preset", default="kaplan2026", choices=["kaplan2026"])
+    slick.add_argument("--preset", default="kaplan2026", choices=["kaplan2026", "gekhman2024"])
     slick.add_argument("--seed", type=int, default=0)
     slick.add_argument("--out", type=Path, required=True, help="labels, a Parquet file")
     base_options(slick, "--base", "bfloat16")

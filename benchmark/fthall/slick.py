@@ -3,21 +3,22 @@
 Gekhman et al. 2024 (arXiv 2405.05904, section 3): a question is asked in several random few-shot contexts.
 HighlyKnown: every greedy answer is right. MaybeKnown: some are. WeaklyKnown: none is, but some sampled answer.
 Unknown: none at all. The preset ``kaplan2026`` (arXiv 2604.15574) asks 20 times with 3 exemplars and greedily only,
-so it has no WeaklyKnown.
+so it has no WeaklyKnown; ``gekhman2024`` asks 10 times with 4, and draws 16 samples each time.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fthall.answers import judge
-from fthall.engines import Engine
+from fthall.engines import Engine, Sampler
 from fthall.errors import FthallError
 from fthall.files import atomic
 from fthall.prompts import ask, context_for, draw_contexts, few_shot
@@ -36,9 +37,18 @@ class SlickConfig:
     """Of the draw of exemplars."""
     max_new_tokens: int = 16
     """Longest answer, in tokens."""
+    samples: int = 0
+    """Sampled answers a context, asked only where no greedy answer is right: elsewhere they decide nothing."""
+    temperature: float = 0.5
+    """Of the samples."""
+    top_k: int = 40
+    """Likeliest tokens the samples are drawn from."""
 
 
-PRESETS = {"kaplan2026": SlickConfig(runs=20, shots=3)}
+PRESETS = {
+    "kaplan2026": SlickConfig(runs=20, shots=3),
+    "gekhman2024": SlickConfig(runs=10, shots=4, samples=16, temperature=0.5, top_k=40),
+}
 
 
 def config_of(release: Release) -> SlickConfig:
@@ -64,7 +74,7 @@ def categorise(greedy_right: Sequence[bool], sampled_right: Sequence[bool] = ())
 
 def label(
     facts: Sequence[Fact],
-    engine: Engine,
+    engine: Engine | Sampler,
     config: SlickConfig,
     out: Path,
     *,
@@ -74,8 +84,9 @@ def label(
 ) -> pd.DataFrame:
     """Label facts; write ``out`` (Parquet) and return it.
 
-    One row a fact: ``fact_id, relation, category, right`` (list of bool, one a run) and ``answers`` (list of str, one
-    a run). Exemplars are drawn from ``exemplars``, by default the facts of origin ``dev``, of the same relation.
+    One row a fact: ``fact_id, relation, category, right`` (list of bool, one a run), ``answers`` (list of str, one
+    a run) and, where samples are drawn, ``sampled_right`` (list of int, right samples a run; empty where none was
+    needed). Exemplars are drawn from ``exemplars``, by default the facts of origin ``dev``, of the same relation.
 
     Resumes: each finished (relation, run) is appended to ``<out>.partial`` and not asked again. ``identity`` (base,
     its weight hash, dtype) is stored there; a partial file of another identity, config or list of facts is refused.
@@ -96,10 +107,13 @@ def label(
         raise FthallError(str(error)) from None
 
     preset = next((name for name, known in PRESETS.items() if replace(config, seed=0) == known), "custom")
-    header = {**identity, "preset": preset, **{k: str(v) for k, v in asdict(config).items()}}
+    settings = asdict(config)
+    if not config.samples:  # then these three decide nothing
+        settings = {name: value for name, value in settings.items() if name not in {"samples", "temperature", "top_k"}}
+    header = {**identity, "preset": preset, **{name: str(value) for name, value in settings.items()}}
     header |= {"facts": digest(facts), "exemplars": digest([fact for drawn in pool.values() for fact in drawn])}
     partial = out.with_name(out.name + ".partial")
-    done = _read_partial(partial, header)
+    done, sampled = _read_partial(partial, header)
     partial.parent.mkdir(parents=True, exist_ok=True)
     with partial.open("a", encoding="utf-8") as journal:
         if journal.tell() == 0:
@@ -115,14 +129,10 @@ def label(
                 done[relation, run] = answers
                 journal.write(json.dumps([relation, run, answers], ensure_ascii=False) + "\n")
                 journal.flush()
+        if config.samples:
+            _sample(by_relation, contexts, engine, config, done, sampled, journal)
 
-    rows = []
-    for relation, asked in sorted(by_relation.items()):
-        for position, fact in enumerate(asked):
-            said = [done[relation, run][position] for run in range(config.runs)]
-            right = [judge(text, fact.answers) is Outcome.CORRECT for text in said]
-            rows.append((fact.id, relation, str(categorise(right)), right, said))
-    table = pd.DataFrame(rows, columns=["fact_id", "relation", "category", "right", "answers"])
+    table = _table(by_relation, config, done, sampled)
     # What the labels were made with travels in the file: a release is built from it.
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"fthall": json.dumps(header).encode()})
@@ -132,29 +142,88 @@ def label(
     return table
 
 
+def _table(
+    by_relation: Mapping[str, Sequence[Fact]],
+    config: SlickConfig,
+    done: Mapping[tuple[str, int], Sequence[str]],
+    sampled: Mapping[tuple[str, int], Mapping[str, int]],
+) -> pd.DataFrame:
+    """The labels, from all answers."""
+    rows = []
+    for relation, asked in sorted(by_relation.items()):
+        for position, fact in enumerate(asked):
+            said = [done[relation, run][position] for run in range(config.runs)]
+            right = [judge(text, fact.answers) is Outcome.CORRECT for text in said]
+            found = [sampled.get((relation, run), {}).get(fact.id) for run in range(config.runs)]
+            drawn = [count for count in found if count is not None]
+            rows.append((fact.id, relation, str(categorise(right, [n > 0 for n in drawn])), right, said, drawn))
+    table = pd.DataFrame(rows, columns=["fact_id", "relation", "category", "right", "answers", "sampled_right"])
+    return table if config.samples else table.drop(columns="sampled_right")
+
+
+def _sample(
+    by_relation: Mapping[str, Sequence[Fact]],
+    contexts: Mapping[str, Sequence[Sequence[Fact]]],
+    engine: Any,
+    config: SlickConfig,
+    done: Mapping[tuple[str, int], Sequence[str]],
+    sampled: dict[tuple[str, int], dict[str, int]],
+    journal: IO[str],
+) -> None:
+    """Draw the samples of every fact without a right greedy answer; fill and journal ``sampled``."""
+    for relation, asked in sorted(by_relation.items()):
+        never = [
+            fact
+            for position, fact in enumerate(asked)
+            if not any(
+                judge(done[relation, run][position], fact.answers) is Outcome.CORRECT for run in range(config.runs)
+            )
+        ]
+        for run, drawn in enumerate(contexts[relation]):
+            if (relation, run) in sampled:
+                continue
+            answers = engine.sample(
+                [few_shot(context_for(fact, drawn)) + ask(fact.question) for fact in never],
+                samples=config.samples,
+                temperature=config.temperature,
+                top_k=config.top_k,
+                seed=config.seed,
+                max_new_tokens=config.max_new_tokens,
+            )
+            sampled[relation, run] = {
+                fact.id: sum(judge(text, fact.answers) is Outcome.CORRECT for text in said)
+                for fact, said in zip(never, answers, strict=True)
+            }
+            journal.write(json.dumps([relation, run, sampled[relation, run]], ensure_ascii=False) + "\n")
+            journal.flush()
+
+
 def digest(facts: Sequence[Fact]) -> str:
     """SHA-256 of facts as they are asked and scored, in this order."""
     text = json.dumps([[fact.id, fact.question, *fact.answers] for fact in facts], ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_partial(path: Path, header: dict[str, str]) -> dict[tuple[str, int], list[str]]:
-    """Finished (relation, run) → answers. A last line cut off by a kill is dropped, from the file too."""
+def _read_partial(
+    path: Path, header: dict[str, str]
+) -> tuple[dict[tuple[str, int], list[str]], dict[tuple[str, int], dict[str, int]]]:
+    """Finished (relation, run): greedy answers, and right samples a fact. A last line cut off by a kill is dropped."""
     if not path.exists():
-        return {}
+        return {}, {}
     content = path.read_bytes()  # a kill may have cut a character in two
     whole = content[: content.rfind(b"\n") + 1]
     if whole != content:
         path.write_bytes(whole)
     if not whole:
-        return {}
+        return {}, {}
     try:
         begun, *finished = map(json.loads, whole.removesuffix(b"\n").split(b"\n"))
-        done = {(relation, run): answers for relation, run, answers in finished}
+        done = {(relation, run): found for relation, run, found in finished if isinstance(found, list)}
+        sampled = {(relation, run): found for relation, run, found in finished if isinstance(found, dict)}
     except (ValueError, TypeError):
         raise FthallError(f"{path} is damaged; delete it to start anew") from None
     if begun != header:
         raise FthallError(
             f"{path} was begun with another base, dtype, setting or list of facts; delete it to start anew"
         )
-    return done
+    return done, sampled

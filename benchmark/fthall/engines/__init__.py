@@ -1,4 +1,4 @@
-"""Engines answer prompts. An engine is anything with the ``greedy`` of :class:`Engine`."""
+"""Engines answer prompts: greedily, and those that are :class:`Sampler` by sampling, too."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -13,5 +13,26 @@ class Engine(Protocol):
         """One answer a prompt: the text up to the first line break or end of sequence, stripped.
 
         ``on_batch`` is called with the number of prompts just answered, for progress.
+        """
+        ...
+
+
+class Sampler(Engine, Protocol):
+    """An engine that samples as well."""
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        *,
+        samples: int,
+        temperature: float,
+        top_k: int,
+        seed: int,
+        max_new_tokens: int = 16,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> list[list[str]]:
+        """``samples`` answers a prompt, each drawn at a temperature from the ``top_k`` likeliest tokens.
+
+        The same seed gives the same answers. ``on_batch`` is called with the number of samples just drawn.
         """
         ...

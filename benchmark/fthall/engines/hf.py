@@ -5,12 +5,38 @@ those exemplars anew for every question. Here the longest common run of *tokens*
 once, its keys and values are shared across every batch, and only what differs between prompts is new work.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from fthall.prompts import STOP
+
+_Choice = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
+"""(logits [rows, vocabulary], number of each row's prompt, step) to tokens [rows]."""
+
+
+def head(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+    """Logits of final hidden states, [rows, width], as [rows, vocabulary].
+
+    Instead of the model's own forward, which computes them for every position, and which, given a [batch, 1, width]
+    slice and frozen embeddings, makes torch copy the embeddings once for every row (20 times as slow on a CPU).
+    """
+    return scaled(model, model.get_output_embeddings()(hidden))
+
+
+def scaled(model: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
+    """What some architectures do to their logits last: scale them (Cohere, Granite) or cap them (Gemma 2)."""
+    config = model.config
+    if scale := getattr(config, "logit_scale", None):
+        logits = logits * scale
+    if divisor := getattr(config, "logits_scaling", None):
+        logits = logits / divisor
+    if cap := getattr(config, "final_logit_softcapping", None):
+        logits = torch.tanh(logits / cap) * cap
+    return logits
 
 
 def _common_prefix(rows: Sequence[list[int]]) -> int:
@@ -52,11 +78,56 @@ class HfEngine:
                     ends[token] = True
         return ends
 
-    @torch.inference_mode()
     def greedy(
         self, prompts: Sequence[str], *, max_new_tokens: int = 16, on_batch: Callable[[int], None] | None = None
     ) -> list[str]:
         """See :class:`fthall.engines.Engine`."""
+
+        def choose(logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
+            return logits.argmax(-1)
+
+        return self._answer(prompts, choose, max_new_tokens, on_batch)
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        *,
+        samples: int,
+        temperature: float,
+        top_k: int,
+        seed: int,
+        max_new_tokens: int = 16,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> list[list[str]]:
+        """See :class:`fthall.engines.Sampler`.
+
+        Each sample draws from a stream of its own, keyed by seed, prompt and number: what is drawn does not depend on
+        the batch it is drawn in.
+        """
+        repeated = [prompt for prompt in prompts for _ in range(samples)]
+        keys = [f"{seed}/{number}/{prompt}" for prompt in prompts for number in range(samples)]
+        digests = [int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "big") for key in keys]
+        drawn = np.array([np.random.Generator(np.random.Philox(key=d)).random(max_new_tokens) for d in digests])
+        uniform = torch.from_numpy(drawn).float().to(self.model.device)  # [prompts * samples, tokens]
+
+        def choose(logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
+            best, tokens = torch.topk(logits.float() / temperature, min(top_k, logits.shape[-1]), dim=-1)
+            reached = torch.softmax(best, -1).cumsum(-1)
+            place = torch.searchsorted(reached, uniform[list(rows), step][:, None], right=True)
+            return tokens.gather(1, place.clamp(max=tokens.shape[-1] - 1))[:, 0]
+
+        said = self._answer(repeated, choose, max_new_tokens, on_batch)
+        return [said[start : start + samples] for start in range(0, len(said), samples)]
+
+    @torch.inference_mode()
+    def _answer(
+        self,
+        prompts: Sequence[str],
+        choose: "_Choice",
+        max_new_tokens: int,
+        on_batch: Callable[[int], None] | None,
+    ) -> list[str]:
+        """Answers to all prompts, token by token as ``choose`` has it."""
         if not prompts:
             return []
         was_training = self.model.training
@@ -69,7 +140,8 @@ class HfEngine:
             by_length = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # little padding within a batch
             for start in range(0, len(rows), self.batch_size):
                 batch = by_length[start : start + self.batch_size]
-                tokens = self._decode_batch(layers, shared, [rows[i][shared:] for i in batch], max_new_tokens)
+                tails = [rows[i][shared:] for i in batch]
+                tokens = self._decode_batch(layers, shared, tails, batch, choose, max_new_tokens)
                 for i, text in zip(batch, self.tokenizer.batch_decode(tokens, skip_special_tokens=True), strict=True):
                     answers[i] = text.split(STOP, 1)[0].strip()
                 if on_batch:
@@ -91,13 +163,14 @@ class HfEngine:
         prefix: list[tuple[torch.Tensor, torch.Tensor]],
         shared: int,
         tails: list[list[int]],
+        numbers: list[int],
+        choose: "_Choice",
         max_new_tokens: int,
     ) -> list[list[int]]:
-        """Greedy continuations of ``prefix + tail`` for each tail, ending token excluded.
+        """Continuations of ``prefix + tail`` for each tail, ending token excluded; ``numbers`` are the prompts'.
 
         Tails are left-padded *behind* the prefix; pads are masked and take no position.
         """
-        output_embeddings = self.model.get_output_embeddings()
         device, ends = self.model.device, self._ends.to(self.model.device)
         count, width = len(tails), max(map(len, tails))
         ids = torch.zeros(count, width, dtype=torch.long)
@@ -118,10 +191,7 @@ class HfEngine:
             hidden = self.model.base_model(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache
             ).last_hidden_state
-            # [batch, width] times the output embeddings. Some models also scale or cap their logits, which leaves the
-            # largest the largest. Not the model's own forward: given a [batch, 1, width] slice and frozen embeddings,
-            # torch copies the embeddings once for every row (20 times as slow on a CPU).
-            chosen = output_embeddings(hidden[:, -1]).argmax(-1)
+            chosen = choose(head(self.model, hidden[:, -1]), [numbers[row] for row in alive], step)
             ended = ends[chosen].tolist()
             keep = []
             for row, token in enumerate(chosen.tolist()):

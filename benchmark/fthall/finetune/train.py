@@ -18,6 +18,7 @@ from fthall.files import read_json, read_jsonl, write_json, write_jsonl
 from fthall.finetune.data import HashOrder, encode
 from fthall.finetune.methods import Run, Training, choose_parameters
 from fthall.finetune.trainer import FactTrainer, Teacher, check_head
+from fthall.models import free_memory
 from fthall.records import Answer, EpochPoint, Outcome, Release, Split
 
 Log = Callable[[Mapping[str, float], int], None]
@@ -64,9 +65,11 @@ class _Trajectory(TrainerCallback):
         self.answers: dict[Split, tuple[Answer, ...]] = {}
 
     def _evaluate(self, model: Any, epoch: int, step: int, loss: float | None) -> None:
+        free_memory()  # what training and asking leave behind does not fit into each other's gaps
         self.answers = evaluate(
             HfEngine(model, self.tokenizer, batch_size=EVALUATED_TOGETHER), self.release, on_answers=self.on_answers
         )
+        free_memory()
         reached = {str(split): metrics.accuracy(rows) for split, rows in self.answers.items()}
         point = EpochPoint(epoch=epoch, train_loss=loss, **reached)
         earlier = [p for p in read_trajectory(self.folder) if p.epoch < epoch]

@@ -8,17 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, Trainer
 
+from fthall.engines.hf import head, scaled
 from fthall.errors import FthallError
 from fthall.finetune.data import IGNORED, Example, collate
 from fthall.finetune.losses import cross_entropy, distillation
-
-
-def head(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
-    """Logits of final hidden states: [..., width] to [..., vocabulary]."""
-    logits: torch.Tensor = model.get_output_embeddings()(hidden)
-    if cap := getattr(model.config, "final_logit_softcapping", None):
-        logits = torch.tanh(logits / cap) * cap
-    return logits
 
 
 @torch.no_grad()
@@ -75,10 +68,7 @@ class Teacher:
     def logits(self, model: PreTrainedModel, index: Sequence[int]) -> torch.Tensor:
         """Teacher logits of all positions of the examples, one after the other: [positions, vocabulary]."""
         hidden = torch.cat([self.states[str(i)] for i in index])
-        logits = torch.nn.functional.linear(hidden, self.states["head"])
-        if cap := getattr(model.config, "final_logit_softcapping", None):
-            logits = torch.tanh(logits / cap) * cap
-        return logits
+        return scaled(model, torch.nn.functional.linear(hidden, self.states["head"]))
 
     def save(self, path: Path) -> None:
         """Keep the snapshot for a resumed run."""
