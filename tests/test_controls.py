@@ -103,12 +103,31 @@ def test_null_forgetting_by_hand(tmp_path: Path, release: Release, monkeypatch: 
     monkeypatch.setattr(controls.sources, "load", lambda name: pool)
     engine = Forgetful(release.splits[Split.HELD])
     found = controls.null(release, engine, tmp_path / "null.parquet", identity={"base": "tiny"}, runs=3)
-    assert found["null_forgetting"] == 50
+    assert found["missed"] == 50
     assert found["low"] < 50 < found["high"]
     assert found["categories"] == {"HighlyKnown": 2, "MaybeKnown": 0, "WeaklyKnown": 0, "Unknown": 2}
+    assert list(found["no_longer_highly_known"].values()) == ["Unknown", "Unknown"]
     with pytest.raises(FthallError, match="the one the labels were made with"):
         controls.null(release, engine, tmp_path / "null.parquet", identity={}, seed=0)
 
 
 def test_the_floor_of_a_track_that_was_never_measured() -> None:
     assert report.floor("nowhere/at-all") is None
+
+
+def test_what_is_lost_and_what_is_out_of_reach(tmp_path: Path, release: Release) -> None:
+    ids = [f.id for f in release.splits[Split.HELD]]
+    runs = []
+    for entry, held in (("sft-known", 3), ("sft", 1)):
+        place = write_submission_folder(
+            tmp_path / "submissions",
+            release,
+            f"{entry}-seed0",
+            entry=entry,
+            seed=0,
+            trained_on=["known"] if entry == "sft-known" else ["known", "unknown"],
+            right={Split.HELD: held},
+        )
+        runs.append(validate(place, release))
+    found = {"no_longer_highly_known": {ids[1]: "MaybeKnown", ids[3]: "Unknown"}}
+    assert controls.lost(found, *runs) == {"HighlyKnown": 1, "MaybeKnown": 1, "WeaklyKnown": 0, "Unknown": 0}

@@ -366,7 +366,7 @@ def _model_control(options: argparse.Namespace, release: "Release") -> dict[str,
     from fthall.engines.hf import HfEngine
 
     model, tokenizer = models.load(checkpoint, dtype=release.manifest["slick"]["dtype"])
-    identity = {"base": options.base, "weights_sha256": models.weights_sha256(checkpoint)}
+    identity = {"base": options.model or options.base, "weights_sha256": models.weights_sha256(checkpoint)}
     runs = options.runs or int(release.manifest["slick"]["runs"])
     with _progress() as progress:
         advance = _bar(progress, "null", runs * len(release.splits[Split.HELD]))
@@ -377,6 +377,7 @@ def _model_control(options: argparse.Namespace, release: "Release") -> dict[str,
             identity={**identity, "dtype": release.manifest["slick"]["dtype"]},
             seed=options.seed,
             runs=runs,
+            samples=options.samples,
             on_answers=advance,
         )
 
@@ -572,6 +573,10 @@ def _parser() -> argparse.ArgumentParser:
     of_reference = kind("reference", "the reference handed in as an entry: must forget exactly nothing")
     of_reference.add_argument("--submissions", type=Path, default=Path("submissions"))
     of_null = kind("null", "the base asked again in fresh contexts: what choosing 'always right' facts costs")
+    of_null.add_argument("model", nargs="?", help="a fine-tuned checkpoint instead: what is lost, what out of reach")
+    of_null.add_argument(
+        "--samples", type=int, default=0, help="sampled answers a context where no greedy one is right"
+    )
     of_null.add_argument("--seed", type=int, default=1, help="of the contexts")
     of_null.add_argument("--runs", type=_positive, help="contexts a fact (default: as many as the labels have)")
     of_null.add_argument("--labels", type=Path, default=Path("null.parquet"), help="every answer; resumed if begun")

@@ -2,7 +2,8 @@
 
 - ``reference``: the reference handed in as an entry forgets exactly nothing.
 - ``null``: the base asked again, behind fresh exemplars, about held-out facts it had always right. What it misses now
-  is no forgetting, it is what choosing "always right" facts costs (regression to the mean).
+  is no forgetting, it is what choosing "always right" facts costs (regression to the mean). A fine-tuned checkpoint
+  asked the same way tells what it lost from what is only out of reach.
 - ``noop``: training with learning rate 0, through the whole path, changes no answer.
 - ``batching``: the same checkpoint asked in other batch sizes and orders, and by lm-eval. The share of answers that
   change is a floor: no smaller difference between two methods is worth a word.
@@ -48,17 +49,23 @@ def null(
     identity: Mapping[str, str],
     seed: int = 1,
     runs: int | None = None,
+    samples: int = 0,
     on_answers: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Ask the base about the held-out facts again, in fresh contexts; ``out`` gets the labels (Parquet).
+    """Ask about the held-out facts again, in fresh contexts; ``out`` gets the labels (Parquet).
+
+    Of the base itself this is null forgetting. Of a fine-tuned checkpoint, with samples, it tells what is *lost* from
+    what is only *out of reach*: all held-out facts were HighlyKnown; a fact that is now MaybeKnown or WeaklyKnown can
+    still be brought up, one that is Unknown cannot.
 
     Args:
         release: of the track.
-        engine: of its base, in the dtype the labels were made with.
+        engine: of its base, or of a checkpoint, in the dtype the labels were made with.
         out: resumed if it was begun.
         identity: of the engine, for the journal.
         seed: of the contexts; not the release's own.
         runs: contexts a fact; by default as many as the labels have.
+        samples: a context, at T 0.5 from the 40 likeliest tokens, for facts no greedy answer gets right.
         on_answers: called with the number of questions just answered.
 
     Raises:
@@ -67,7 +74,7 @@ def null(
     made_with = slick.config_of(release)
     if seed == made_with.seed:
         raise FthallError(f"seed {seed} is the one the labels were made with; fresh contexts need another")
-    config = replace(made_with, seed=seed, runs=runs or made_with.runs)
+    config = replace(made_with, seed=seed, runs=runs or made_with.runs, samples=samples)
     held = release.splits[Split.HELD]
     pool = [fact for fact in sources.load(str(release.manifest["source"]["name"])) if fact.origin == "dev"]
     table = slick.label(held, engine, config, out, identity=dict(identity), exemplars=pool, on_answers=on_answers)
@@ -75,6 +82,7 @@ def null(
     missed = [1 - share[fact.id] for fact in held]
     drawn = stats.resample([fact.subject for fact in held], [fact.relation for fact in held])
     low, high = drawn.interval(missed, extremes=(0.0, 1.0))
+    category = dict(zip(table["fact_id"], table["category"], strict=True))
     counts = table["category"].value_counts()
     return {
         "control": "null",
@@ -83,13 +91,31 @@ def null(
         "facts": len(held),
         "contexts": config.runs,
         "shots": config.shots,
+        "samples": config.samples,
         "seed": seed,
-        "null_forgetting": 100 * sum(missed) / len(missed),
+        "missed": 100 * sum(missed) / len(missed),
         "low": 100 * float(low),
         "high": 100 * float(high),
-        "categories": {str(category): int(counts.get(category, 0)) for category in Category},
+        "categories": {str(name): int(counts.get(name, 0)) for name in Category},
+        "no_longer_highly_known": {
+            fact.id: category[fact.id] for fact in held if category[fact.id] != Category.HIGHLY_KNOWN
+        },
         **identity,
     }
+
+
+def lost(found: Mapping[str, Any], bound: Submission, run: Submission) -> dict[str, int]:
+    """Of the held-out facts that the reference answers and the run does not: what category they are in now.
+
+    Args:
+        found: from :func:`null`, of the run's checkpoint.
+        bound: the reference's run.
+        run: the checkpoint's.
+    """
+    right = {answer.fact_id for answer in bound.answers[Split.HELD] if answer.outcome is Outcome.CORRECT}
+    gone = [a.fact_id for a in run.answers[Split.HELD] if a.outcome is not Outcome.CORRECT and a.fact_id in right]
+    now = [found["no_longer_highly_known"].get(fact_id, str(Category.HIGHLY_KNOWN)) for fact_id in gone]
+    return {str(category): now.count(str(category)) for category in Category}
 
 
 def noop(

@@ -58,10 +58,11 @@ def lm_eval_answers(
         quiet: without lm-eval's own progress bars.
 
     Returns:
-        The answers per split, and lm-eval's own table of metrics (``results`` of ``simple_evaluate``), unchanged.
+        The answers per split, and lm-eval's own table of metrics (``results`` of its ``evaluate``), unchanged.
     """
     import torch
-    from lm_eval import simple_evaluate
+    from lm_eval import evaluate as lm_evaluate
+    from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
     from fthall.lm_tasks import tasks_dir
@@ -69,13 +70,15 @@ def lm_eval_answers(
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns once a task of what it was asked to do
     manager = TaskManager(include_path=str(tasks_dir()), include_defaults=False, metadata={"track": track})
     with contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
-        found = simple_evaluate(
-            model="hf",
-            model_args={"pretrained": str(checkpoint), "dtype": dtype},
-            tasks=["fthall"],
-            task_manager=manager,
-            batch_size=batch_size,
-            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        # What `lm_eval` itself runs, but for its survey of the machine, which takes seconds and calls git.
+        found = lm_evaluate(
+            lm=HFLM(
+                pretrained=str(checkpoint),
+                dtype=dtype,
+                batch_size=batch_size,
+                device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            ),
+            task_dict=manager.load(["fthall"]),
             log_samples=True,
             bootstrap_iters=0,
         )
