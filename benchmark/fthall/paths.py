@@ -1,5 +1,6 @@
-"""Where the data that ships with fthall lies: inside the installed package, or in the repository."""
+"""Where the data that ships with fthall lies, and where what it fetches and converts is kept."""
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
@@ -14,3 +15,10 @@ def data_dir(name: str) -> Path:
     """
     packaged = _PACKAGE / "_data" / Path(name).name
     return packaged if packaged.is_dir() else _REPOSITORY / name
+
+
+def cache_dir() -> Path:
+    """``$FTHALL_CACHE``, else ``$XDG_CACHE_HOME/fthall``, else ``~/.cache/fthall``."""
+    if own := os.environ.get("FTHALL_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fthall"

@@ -3,17 +3,21 @@
 from fthall.errors import FthallError
 from fthall.records import Fact
 
-SOURCES = ("geonames",)
+SOURCES = ("geonames", "entityquestions")
 
 
 def load(source: str) -> list[Fact]:
     """The facts of a source.
 
     Raises:
-        FthallError: no such source.
+        FthallError: no such source, or its files are not here.
     """
-    if source != "geonames":
-        raise FthallError(f"unknown source {source!r}; known sources: {', '.join(SOURCES)}")
-    from fthall.facts import geonames
+    if source == "geonames":
+        from fthall.facts import geonames
 
-    return geonames.load()
+        return geonames.load()
+    if source == "entityquestions":
+        from fthall.facts import entityquestions
+
+        return entityquestions.load()
+    raise FthallError(f"unknown source {source!r}; known sources: {', '.join(SOURCES)}")
