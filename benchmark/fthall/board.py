@@ -129,12 +129,11 @@ def board(release: Release, submissions: Sequence[Submission]) -> Board:
         for field in ("title", "method", "trained_on"):
             if len(values := _distinct(str(getattr(one.card, field)) for one in group)) > 1:
                 raise FthallError(f"{release.track}: the seeds of {slug!r} differ in {field}: {' and '.join(values)}")
-    on = report.ground(release)
     twins = report.reference_of(submissions)
     reference = twins[0].card.entry if twins else None
-    entries = [_entry(slug, group, twins, on, place) for place, (slug, group) in enumerate(by_entry.items())]
+    entries = [_entry(slug, group, twins, place) for place, (slug, group) in enumerate(by_entry.items())]
     if twins:
-        entries = _compared(entries, list(by_entry.values()), twins, on)
+        entries = _compared(entries, list(by_entry.values()), twins, report.ground(release))
     entries.sort(key=lambda e: (not e.is_reference, -1 if e.score is None else -e.score, e.slug))
     chosen = entries[0] if reference else None
     return Board(release, tuple(entries), chosen, tuple(_say(entries, chosen)))
@@ -172,13 +171,15 @@ def _compared(
     ranks, _ = stats.ranks(np.nanmean(scores, axis=1), found.p)
     place = next(i for i, entry in enumerate(entries) if entry.is_reference)
     others = [i for i in range(len(entries)) if i != place]
-    p_values, intervals = [entry.p or 0.0 for entry in entries], [entry.interval for entry in entries]
     if max(map(len, groups)) > 1:
         against = stats.compare_all(over_seeds(lambda _, run: run.accuracy(Split.HELD)), held, subjects)
         low, high = against.interval()
         p_values = [float(p) for p in against.p[place]]
         intervals = [(float(a), float(b)) for a, b in zip(low[place], high[place], strict=True)]
-        intervals[place] = (0.0, 0.0)
+    else:
+        pairs = [report.paired(twins, group, Split.HELD, on) for group in groups]
+        p_values, intervals = [pair.p for pair in pairs], [(pair.low, pair.high) for pair in pairs]
+    intervals[place] = (0.0, 0.0)
     adjusted = dict(zip(others, stats.holm([p_values[i] for i in others]).tolist(), strict=True))
     return [
         replace(entry, interval=intervals[i], p=adjusted.get(i), rank=int(ranks[i])) for i, entry in enumerate(entries)
@@ -224,17 +225,14 @@ def _is_sft(one: Submission, trained_on: set[Split]) -> bool:
     return one.card.method == "sft" and set(one.card.trained_on) == trained_on
 
 
-def _entry(slug: str, group: Sequence[Submission], twins: Sequence[Submission], on: Ground, place: int) -> Entry:
+def _entry(slug: str, group: Sequence[Submission], twins: Sequence[Submission], place: int) -> Entry:
     is_reference = bool(twins) and slug == twins[0].card.entry
     seeds = tuple(_seed(one, twins) for one in group)
     accuracy = {split: over(seed.accuracy[split] for seed in seeds) for split in Split}
     held = accuracy[Split.HELD]
-    forgetting, interval, p, score = None, None, None, None
+    forgetting, score = None, None
     if twins:
         forgetting = over(seed.forgetting for seed in seeds if seed.forgetting is not None)
-        found = report.paired(twins, group, Split.HELD, on)
-        interval = found.low, found.high
-        p = None if is_reference else found.p
         if (bound := statistics.fmean(twin.accuracy(Split.HELD) for twin in twins)) > 0:
             score = metrics.harmonic_mean(100 * held.mean / bound, accuracy[Split.UNKNOWN].mean)
     areas = [area for seed in seeds if (area := metrics.area(seed.trajectory)) is not None]
@@ -251,8 +249,8 @@ def _entry(slug: str, group: Sequence[Submission], twins: Sequence[Submission], 
         wrong=over(seed.wrong for seed in seeds),
         abstained=over(seed.abstained for seed in seeds),
         forgetting=forgetting,
-        interval=interval,
-        p=p,
+        interval=None,
+        p=None,
         paired=all(seed.paired for seed in seeds),
         at={level: over(values) if values else None for level, values in reached.items()},
         area=over(areas) if areas else None,
@@ -268,7 +266,7 @@ def _seed(one: Submission, twins: Sequence[Submission]) -> SeedRow:
     held = one.answers[Split.HELD]
     counts = metrics.counts(held)
     twin = report.twins(twins, [one])[0][0] if twins else None
-    forgetting = metrics.forgetting(twin.answers[Split.HELD], held) if twin else None
+    forgetting = twin.accuracy(Split.HELD) - one.accuracy(Split.HELD) if twin else None
     trajectory = report.trajectory_of(one)
     return SeedRow(
         submission=one,

@@ -14,7 +14,8 @@ from fthall.records import Answer, EpochPoint, Fact, Outcome
 
 def counts(answers: Sequence[Answer]) -> dict[Outcome, int]:
     """How many answers were correct, wrong and abstained."""
-    return {outcome: sum(answer.outcome is outcome for answer in answers) for outcome in Outcome}
+    found = Counter([answer.outcome for answer in answers])
+    return {outcome: found[outcome] for outcome in Outcome}
 
 
 def accuracy(answers: Sequence[Answer]) -> float:

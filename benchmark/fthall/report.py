@@ -233,7 +233,7 @@ def reference_of(runs: Sequence[Submission]) -> list[Submission]:
 
 def right(runs: Sequence[Submission], split: Split) -> Bools:
     """Which answers are correct: [runs, items], in the release's order."""
-    return np.array([[answer.outcome is Outcome.CORRECT for answer in run.answers[split]] for run in runs], dtype=bool)
+    return np.stack([run.right[split] for run in runs])
 
 
 def twins(first: Sequence[Submission], second: Sequence[Submission]) -> list[tuple[Submission, Submission]]:

@@ -14,9 +14,12 @@ import datetime
 import json
 import re
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pandera.pandas as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -127,10 +130,17 @@ class Submission(BaseModel):
     results: Results
     answers: dict[Split, tuple[Answer, ...]]
 
+    @cached_property
+    def right(self) -> dict[Split, npt.NDArray[np.bool_]]:
+        """Which answers are correct, [items] a split, in the release's order."""
+        return {
+            split: np.array([answer.outcome is Outcome.CORRECT for answer in rows], dtype=bool)
+            for split, rows in self.answers.items()
+        }
+
     def accuracy(self, split: Split) -> float:
         """Exact match on a split, percent."""
-        rows = self.answers[split]
-        return 100 * sum(a.outcome is Outcome.CORRECT for a in rows) / len(rows)
+        return 100 * float(self.right[split].mean())
 
 
 _SAMPLES = pa.DataFrameSchema(
