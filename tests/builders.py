@@ -60,7 +60,7 @@ def tiny_release(tmp_path: Path, *, track: str = TRACK) -> Release:
         sizes=SIZES,
         source={"name": "geonames", "license": "CC BY 4.0"},
         base={"name": "tiny", "weights_sha256": BASE_SHA},
-        slick={"preset": "custom", "runs": 2, "shots": 3, "seed": 0, "max_new_tokens": 16},
+        slick={"preset": "custom", "runs": 2, "shots": 3, "seed": 0, "max_new_tokens": 16, "dtype": "float32"},
     )
 
 

@@ -1,5 +1,6 @@
 """Controls on tiny models, and that each can fail."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,3 +132,36 @@ def test_what_is_lost_and_what_is_out_of_reach(tmp_path: Path, release: Release)
         runs.append(validate(place, release))
     found = {"no_longer_highly_known": {ids[1]: "MaybeKnown", ids[3]: "Unknown"}}
     assert controls.lost(found, *runs) == {"HighlyKnown": 1, "MaybeKnown": 1, "WeaklyKnown": 0, "Unknown": 0}
+
+
+def test_a_checkpoint_asked_again_from_the_command_line(
+    tiny_base: Path,
+    tmp_path: Path,
+    release: Release,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(controls.sources, "load", lambda name: [fact(f"h{n}", origin="dev") for n in range(1, 9)])
+    places = [
+        write_submission_folder(
+            tmp_path / "submissions",
+            release,
+            f"{entry}-seed0",
+            entry=entry,
+            seed=0,
+            trained_on=["known"] if entry == "sft-known" else ["known", "unknown"],
+            right={Split.HELD: held},
+        )
+        for entry, held in (("sft-known", 4), ("sft", 1))
+    ]
+    options = ["control", "null", str(tiny_base), "--track", str(tmp_path / "release"), "--runs", "2"]
+    out = tmp_path / "null.json"
+    given = ["--labels", str(tmp_path / "null.parquet"), "--out", str(out), "--submission", str(places[1])]
+    assert main([*options, *given]) == 0
+    found = json.loads(out.read_text())
+    assert found["missed"] == 100  # a random model knows nothing
+    assert found["forgotten_facts_are_now"] == {"HighlyKnown": 0, "MaybeKnown": 0, "WeaklyKnown": 0, "Unknown": 3}
+    assert found["run"] == "sft-seed0"
+    assert str(tmp_path) not in out.read_text()
+    assert main([*options, "--submission", str(tmp_path / "nothing")]) == 2
+    assert "no submission" in capsys.readouterr().err

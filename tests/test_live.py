@@ -89,6 +89,9 @@ def test_training_that_changes_nothing_forgets_nothing(knowing: Path, track: Pat
         assert row["fthall/drift"] == pytest.approx(0, abs=1e-4)
         assert row["fthall/forgetting_low"] < 0 < row["fthall/forgetting_high"]
         assert row["fthall/seconds"] > 0
+    shares = [row["fthall/share_of_time"] for row in rows]
+    assert shares[0] == pytest.approx(100, abs=5)  # nothing but the first evaluation so far
+    assert all(0 < share < 100 for share in shares[1:])
     assert trainer.model.training  # as it was found
 
 

@@ -59,4 +59,5 @@ def main(arguments: list[str] | None = None) -> list[dict[str, float]]:
 
 
 if __name__ == "__main__":
-    main()
+    for row in main():
+        print({name: round(value, 2) for name, value in row.items() if name == "step" or name.startswith("fthall/")})

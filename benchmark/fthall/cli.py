@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from fthall.finetune.methods import Recipe, Run
     from fthall.records import EpochPoint, Release
+    from fthall.submission import Submission
 
 
 def say(text: object, end: str = "\n") -> None:
@@ -343,7 +344,9 @@ def _control(options: argparse.Namespace) -> None:
         root = options.submissions / release.track
         found = controls.reference(report.find_reference(root / "any", release), report.ground(release))
     else:
-        found = _model_control(options, release)
+        from fthall.experiment import hardware
+
+        found = _model_control(options, release) | {"hardware": hardware()}
     say(json.dumps(found, ensure_ascii=False, indent=1))
     if options.out:
         write_json(options.out, found)
@@ -371,12 +374,16 @@ def _model_control(options: argparse.Namespace, release: "Release") -> dict[str,
         )
     from fthall.engines.hf import HfEngine
 
+    pair = _with_reference(options.submission, release) if options.submission else None
     model, tokenizer = models.load(checkpoint, dtype=release.manifest["slick"]["dtype"])
-    identity = {"base": options.model or options.base, "weights_sha256": models.weights_sha256(checkpoint)}
+    asked = options.model or options.base
+    # The last two parts of a folder's path name a checkpoint; where it lies on this machine is nobody's business.
+    name = "/".join(Path(asked).resolve().parts[-2:]) if Path(asked).is_dir() else asked
+    identity = {"base": name, "weights_sha256": models.weights_sha256(checkpoint)}
     runs = options.runs or int(release.manifest["slick"]["runs"])
     with _progress() as progress:
         advance = _bar(progress, "null", runs * len(release.splits[Split.HELD]))
-        return controls.null(
+        found = controls.null(
             release,
             HfEngine(model, tokenizer, batch_size=96),
             options.labels,
@@ -386,6 +393,17 @@ def _model_control(options: argparse.Namespace, release: "Release") -> dict[str,
             samples=options.samples,
             on_answers=advance,
         )
+    return found | ({"run": pair[1].slug, "forgotten_facts_are_now": controls.lost(found, *pair)} if pair else {})
+
+
+def _with_reference(place: Path, release: "Release") -> "tuple[Submission, Submission]":
+    """A submission, and the run of the reference it is compared with."""
+    from fthall import report
+
+    runs, reference = report.find_runs(place, release), report.find_reference(place, release)
+    if not reference or len(runs) != 1:
+        raise FthallError(f"{place}: give the folder of one submission, with the Only-Known reference beside it")
+    return report.twins(reference, runs)[0]
 
 
 def _tell(options: argparse.Namespace, made: Any, differing: list[Any], text: Callable[[Any], str]) -> None:
@@ -587,6 +605,7 @@ def _parser() -> argparse.ArgumentParser:
     of_null.add_argument(
         "--samples", type=int, default=0, help="sampled answers a context where no greedy one is right"
     )
+    of_null.add_argument("--submission", type=Path, help="the checkpoint's: what are the facts now that it forgot?")
     of_null.add_argument("--seed", type=int, default=1, help="of the contexts")
     of_null.add_argument("--runs", type=_positive, help="contexts a fact (default: as many as the labels have)")
     of_null.add_argument("--labels", type=Path, default=Path("null.parquet"), help="every answer; resumed if begun")

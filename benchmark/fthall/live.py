@@ -118,7 +118,8 @@ class ForgettingCallback(TrainerCallback):
     Logged through the Trainer, so to whatever it reports to: ``fthall/known``, ``fthall/unknown``, ``fthall/held``
     (percent), ``fthall/forgetting`` with ``…_low`` and ``…_high`` (held accuracy at the start minus now, points, with
     its 95 % interval over subjects), ``fthall/drift`` (mean cosine distance of the held subjects' hidden states half
-    way up, times 100) and ``fthall/seconds``.
+    way up, times 100), ``fthall/seconds`` that the evaluation took and ``fthall/share_of_time``, what all evaluations
+    so far have taken of the time since training began, percent.
 
     Questions are asked behind a few exemplars, so that a model need not be trained on the format to be asked.
 
@@ -162,6 +163,8 @@ class ForgettingCallback(TrainerCallback):
         self._start: Bools | None = None
         self._start_states: torch.Tensor | None = None
         self._evaluated_at = -1
+        self._began = 0.0
+        self._spent = 0.0
 
     def attach(self, trainer: Trainer) -> "ForgettingCallback":
         """Watch this trainer: adds itself to its callbacks, and keeps it for its log."""
@@ -181,6 +184,7 @@ class ForgettingCallback(TrainerCallback):
         if tokenizer is None:
             raise FthallError("ForgettingCallback needs the tokenizer: give the Trainer processing_class=tokenizer")
         self._tokenizer = getattr(tokenizer, "tokenizer", tokenizer)
+        self._began, self._spent = time.monotonic(), 0.0
         self._evaluate(kwargs["model"], Path(args.output_dir), state, control)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -217,7 +221,12 @@ class ForgettingCallback(TrainerCallback):
             "fthall/forgetting_low": 100 * float(low),
             "fthall/forgetting_high": 100 * float(high),
             "fthall/drift": 100 * float(drift.mean()),
-            "fthall/seconds": time.monotonic() - started,
+        }
+        now = time.monotonic()
+        self._spent += now - started
+        logs |= {
+            "fthall/seconds": now - started,
+            "fthall/share_of_time": 100 * self._spent / max(now - self._began, self._spent),
         }
         self._evaluated_at = state.global_step
         Trainer.log(self._trainer, logs)  # not a subclass's: TRL's would flush its running averages with it
