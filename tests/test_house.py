@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from fthall import cli, splits
+from fthall.files import read_json
 from fthall.records import Category
 
 ROOT = Path(__file__).parent.parent
+SCORED = ("fine-tuned, no exemplars", "base, behind exemplars")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -56,3 +58,26 @@ def test_the_data_card_counts_are_those_of_the_release():
         assert f"| {' | '.join(cells)} |" in card
     for split in splits.Split:
         assert f"| `{split}` | {manifest['files'][f'{split}.jsonl']['facts']} |" in card
+
+
+def test_the_numbers_of_the_method_page_are_those_of_the_committed_results():
+    page = " ".join((ROOT / "leaderboard/pages/method.md").read_text(encoding="utf-8").split())
+    studies, controls = (ROOT / "leaderboard" / name for name in ("studies", "controls/geonames/smollm2-135m"))
+    rows = [
+        f"| {name} | {row['coverage']:.1f} |" for name, row in read_json(studies / "coverage.json")["scenes"].items()
+    ]
+    errors = read_json(studies / "type_one.json")["percent_of_tables_in_error"]
+    rows += [f"| {name} | {row['ranks']:.1f} | {row['tests']:.1f} |" for name, row in errors.items()]
+    told = [read_json(studies / "scorer.json")[name]["kinds"] for name in SCORED]
+    kinds = set(told[0]) | set(told[1])
+    rows += [f"| {kind} | {told[0].get(kind, 0):,} | {told[1].get(kind, 0):,} |" for kind in kinds]
+    for run, title in (("sft", "SFT"), ("self-distill", "Self-distillation")):
+        now = read_json(controls / f"null-{run}-seed0.json")["forgotten_facts_are_now"]
+        rows.append(f"| {title} | {sum(now.values())} | {' | '.join(map(str, now.values()))} |")
+    null = read_json(controls / "null.json")
+    rows.append(f"{null['missed']:.1f} % of answers missed ({null['low']:.1f} to {null['high']:.1f})")
+    assert [row for row in rows if row not in page] == []
+    assert read_json(controls / "noop.json")["passed"]
+    assert read_json(controls / "reference.json")["passed"]
+    assert all(93 <= row["coverage"] <= 97 for row in read_json(studies / "coverage.json")["scenes"].values())
+    assert all(row["ranks"] <= 5 for name, row in errors.items() if ", 1 seeds" not in name)

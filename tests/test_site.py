@@ -379,11 +379,13 @@ def test_bad_input_is_one_line(filled: Path, release: Release, tmp_path: Path) -
 def test_markdown_pages(tmp_path: Path) -> None:
     file = tmp_path / "data.md"
     file.write_text(
-        "# The `data`\n\n<script>x</script> [how](submit.md#card) [out](https://a.example/b.md) [no](javascript:x)\n\n"
+        "# The `data`\n\n## Lost, or out of reach?\n\n"
+        "<script>x</script> [how](submit.md#card) [out](https://a.example/b.md) [no](javascript:x)\n\n"
         "![i](https://a.example/i.png)\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n"
     )
     made = site._page(file)
     assert (made.name, made.title) == ("data", "The data")
+    assert '<h2 id="lost-or-out-of-reach">' in made.body
     assert "<script>" not in made.body
     assert 'href="submit.html#card"' in made.body
     assert 'href="https://a.example/b.md"' in made.body

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from fthall.records import Outcome
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_ARTICLE_WORDS = ("a", "an", "the")
 _DROPPED = str.maketrans("", "", string.punctuation + "‘’“”ʻʼ′«»‐–—…·")
 # Letters that NFKD leaves whole though English text writes them with plain ones.
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ß": "ss"})
@@ -34,16 +35,20 @@ _ABSTAINED = re.compile(  # of normalised text: no apostrophes, no articles
 )
 
 
+def _fold(text: str) -> str:
+    """Case, accents and punctuation gone, character by character: what follows a text never changes what it became."""
+    text = text.replace("´", "")  # before NFKD, which makes a space of it
+    text = unicodedata.normalize("NFKD", text).casefold()
+    text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return text.translate(_LETTERS).translate(_DROPPED)
+
+
 def normalise(text: str) -> str:
     """Lower case, accents folded, punctuation and English articles dropped, white space collapsed. Idempotent.
 
     Articles stay where there is nothing else: "A" and ".a" are answers.
     """
-    text = text.replace("´", "")  # before NFKD, which makes a space of it
-    text = unicodedata.normalize("NFKD", text).casefold()
-    text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    text = text.translate(_LETTERS).translate(_DROPPED)
-    text = " ".join(text.split())
+    text = " ".join(_fold(text).split())
     whole, previous = text, None
     while previous != text:  # dropping an article can bring two spaces, or another article's boundary, together
         previous, text = text, " ".join(_ARTICLES.sub(" ", text).split())
@@ -67,3 +72,32 @@ def judge(prediction: str, answers: Sequence[str]) -> Outcome:
     if not said or _ABSTAINED.match(said) or first_line(prediction).casefold() in _NOT_AVAILABLE:
         return Outcome.ABSTAINED
     return Outcome.WRONG
+
+
+def can_become_correct(begun: str, answers: Sequence[str]) -> bool:
+    """Whether some continuation, on the same line, of an answer begun like this could still be judged correct.
+
+    Never false where one could; now and then true where none can. Decoding may stop where this is false.
+
+    Args:
+        begun: the beginning of an answer, without a line break.
+        answers: accepted ones.
+    """
+    folded = _fold(begun.replace("\ufffd", ""))  # half a character says nothing yet
+    if not all(c.isalnum() or c.isspace() for c in folded):
+        return True  # "€a": articles beside symbols are dropped, too; too rare to follow
+    whole = folded.split()
+    last = whole.pop() if whole and not folded[-1].isspace() else ""
+    return any(_could_be(whole, last, normalise(answer).split()) for answer in answers)
+
+
+def _could_be(whole: Sequence[str], last: str, wanted: Sequence[str]) -> bool:
+    """Whether whole words and the beginning of another can be the beginning of the wanted ones, articles aside."""
+    article = any(one.startswith(last) for one in _ARTICLE_WORDS)
+    if wanted and all(word in _ARTICLE_WORDS for word in wanted):
+        return article and all(word in _ARTICLE_WORDS for word in whole)  # "A" as an answer: articles stay
+    said = [word for word in whole if word not in _ARTICLE_WORDS]
+    if said != list(wanted[: len(said)]):
+        return False
+    follows = wanted[len(said)] if len(said) < len(wanted) else ""
+    return article or follows.startswith(last)

@@ -136,7 +136,7 @@ def board(release: Release, submissions: Sequence[Submission]) -> Board:
         entries = _compared(entries, list(by_entry.values()), twins, report.ground(release))
     entries.sort(key=lambda e: (not e.is_reference, -1 if e.score is None else -e.score, e.slug))
     chosen = entries[0] if reference else None
-    return Board(release, tuple(entries), chosen, tuple(_say(entries, chosen)))
+    return Board(release, tuple(entries), chosen, tuple(_say(entries, chosen, report.floor(release.track))))
 
 
 def _compared(
@@ -314,8 +314,8 @@ def number(value: float, digits: int = 1) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
-def _say(entries: Sequence[Entry], reference: Entry | None) -> list[str]:
-    """What the numbers say, in sentences that hold whatever the numbers are."""
+def _say(entries: Sequence[Entry], reference: Entry | None, floor: float | None) -> list[str]:
+    """What the numbers say, in sentences that hold whatever the numbers are; ``floor`` is the control's, in points."""
     if reference is None:
         return [
             "No Only-Known reference has been submitted to this track, so there is nothing to count forgetting from: "
@@ -333,7 +333,11 @@ def _say(entries: Sequence[Entry], reference: Entry | None) -> list[str]:
     others = [entry for entry in learners if entry is not sft]
     if real := [entry for entry in others if entry.accuracy[Split.UNKNOWN].mean >= 50]:
         best = min(real, key=lambda entry: (forgotten(entry), entry.slug))
-        worse = f", which is no better than {sft.title}" if sft and forgotten(best) >= forgotten(sft) else ""
+        worse = ""
+        if sft and forgotten(best) >= forgotten(sft):
+            worse = f", which is no better than {sft.title}"
+        elif sft and best.rank == sft.rank:
+            worse = f"; by its score it is not told apart from {sft.title}"
         said.append(
             f"Among the other entries that learned at least half of the new facts, {best.title} kept most of the old "
             f"ones: it {_learned(best)}{worse}."
@@ -343,6 +347,13 @@ def _say(entries: Sequence[Entry], reference: Entry | None) -> list[str]:
         said.append(
             f"Less than half of the new facts were learned by {names}: keeping old facts is easy for a model that "
             "learns few new ones, so compare it at matched plasticity."
+        )
+    if floor is not None:
+        said.append(
+            f"Asked in other batches, another order or by lm-eval, a model changes {number(floor)} % of its answers to "
+            "held-out facts; no smaller difference means anything."
+            if floor > 0
+            else "Asked in other batches, another order or by lm-eval, a model gives the very same answers."
         )
     if any(len(entry.seeds) < 3 for entry in entries):
         said.append("Not every entry has three seeds: take differences between entries as leads, not as findings.")

@@ -84,12 +84,17 @@ def _tasks_dir(options: argparse.Namespace) -> None:
 
 
 def _tracks(options: argparse.Namespace) -> None:
-    from fthall import splits
+    from fthall import splits, stats
 
+    changing = 0.1  # share of held-out facts that only one of two runs has right; about what SFT shows
     for name in splits.tracks():
         release = splits.load(name)
         sizes = ", ".join(f"{len(facts)} {split}" for split, facts in release.splits.items())
         say(f"{name}  {sizes}  (release {release.digest[:12]})")
+        for split in (Split.HELD, Split.HELD_VAL):
+            least = stats.minimum_detectable_effect(len(release.splits[split]), changing)
+            say(f"  {split}: shows differences of {least:.1f} points and more between two checkpoints")
+    say(f"(80 % power, if {changing:.0%} of the facts change; whether methods differ also takes seeds, three or more)")
 
 
 def _fetch(options: argparse.Namespace) -> None:
@@ -365,12 +370,12 @@ def _model_control(options: argparse.Namespace, release: "Release") -> dict[str,
     if options.control == "batching":
         from fthall.evaluate import lm_eval_answers
 
-        model, tokenizer = models.load(checkpoint, dtype="float32")
+        model, tokenizer = models.load(checkpoint, dtype=options.dtype)
         return controls.batching(
             release,
             model,
             tokenizer,
-            lm_eval=lambda: lm_eval_answers(checkpoint.location, options.track, quiet=True)[0],
+            lm_eval=lambda: lm_eval_answers(checkpoint.location, options.track, dtype=options.dtype, quiet=True)[0],
         )
     from fthall.engines.hf import HfEngine
 
@@ -612,6 +617,7 @@ def _parser() -> argparse.ArgumentParser:
     kind("noop", "training with learning rate 0: must change no answer")
     of_batching = kind("batching", "a checkpoint asked in other batches and orders, and by lm-eval: the noise floor")
     of_batching.add_argument("model", nargs="?", help="checkpoint (default: the base)")
+    of_batching.add_argument("--dtype", default="float32", choices=["bfloat16", "float16", "float32"])
 
     table = command("table", _table, "print the leaderboard's table as Markdown")
     table.add_argument("--submissions", type=Path, default=Path("submissions"))

@@ -134,6 +134,9 @@ def _page(path: Path) -> Page:
     title = next((text.content for tag, text in itertools.pairwise(tokens) if (tag.tag, tag.nesting) == ("h1", 1)), "")
     if not title:
         raise FthallError(f"{path} has no '# ' heading; its first one is the page's title")
+    for tag, inside in itertools.pairwise(tokens):
+        if tag.type == "heading_open":
+            tag.attrSet("id", re.sub(r"[^\w -]", "", inside.content.lower()).replace(" ", "-"))  # as GitHub does
     for token in (inner for outer in tokens for inner in (outer, *(outer.children or ()))):
         if align := token.attrs.pop("style", None):
             token.attrSet("class", str(align).removeprefix("text-align:"))

@@ -58,7 +58,9 @@ def main() -> None:
         rng = np.random.default_rng(options.seed)
         wrong = np.array([table(rng, entries, seeds, 380, luck) for _ in range(options.tables)])
         name = f"{entries} entries, {seeds} seeds, luck of training {luck}"
-        found[name] = {"ranks": 100 * float(wrong[:, 0].mean()), "tests": 100 * float(wrong[:, 1].mean())}
+        found[name] = {
+            kind: round(100 * float(share), 2) for kind, share in zip(("ranks", "tests"), wrong.mean(0), strict=True)
+        }
     machine = f"{os.cpu_count()} CPU cores, {platform.machine()}"
     result = {"tables": options.tables, "seed": options.seed, "machine": machine, "percent_of_tables_in_error": found}
     if options.out:

@@ -16,6 +16,17 @@ class Engine(Protocol):
         """
         ...
 
+    def right(
+        self,
+        prompts: Sequence[str],
+        accepted: Sequence[Sequence[str]],
+        *,
+        max_new_tokens: int = 16,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> list[bool]:
+        """Whether :meth:`greedy` would answer each prompt with one of its accepted answers, by the scorer."""
+        ...
+
 
 class Sampler(Engine, Protocol):
     """An engine that samples as well."""

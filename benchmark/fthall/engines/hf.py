@@ -1,18 +1,26 @@
-"""Greedy answers from a Hugging Face causal LM, with the prompts' common prefix computed once.
+"""Answers from a Hugging Face causal LM, with what prompts have in common computed once.
 
 SLiCK asks thousands of questions behind the same few exemplars, and a plain ``generate`` on full prompts computes
-those exemplars anew for every question. Here the longest common run of *tokens* of all prompts in a call is computed
-once, its keys and values are shared across every batch, and only what differs between prompts is new work.
+those exemplars anew for every question. Here the longest common run of *tokens* of prompts, exemplars and the leading
+words of the question alike, is computed once, and only what differs between prompts is new work.
+
+And SLiCK asks no more of a greedy answer than whether it is right. So the right answer is fed along as a draft: one
+forward pass tells where the model would have gone another way (as in speculative decoding, Leviathan et al. 2023,
+arXiv 2211.17192, with the answer key for a draft model).
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from fthall.answers import can_become_correct, judge
+from fthall.engines import shared
 from fthall.prompts import STOP
+from fthall.records import Outcome
 
 _Choice = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
 """(logits [rows, vocabulary], number of each row's prompt, step) to tokens [rows]."""
@@ -39,14 +47,31 @@ def scaled(model: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-def _common_prefix(rows: Sequence[list[int]]) -> int:
-    """How many leading tokens all rows share, leaving each row at least one token of its own."""
-    first, last = min(rows), max(rows)  # the common prefix of all is that of the lexicographic extremes
-    limit = min(len(row) for row in rows) - 1
-    shared = 0
-    while shared < limit and first[shared] == last[shared]:
-        shared += 1
-    return shared
+def group(rows: Sequence[list[int]]) -> list[tuple[int, list[int]]]:
+    """Rows that begin alike, together: (leading tokens shared, numbers of the rows), the largest groups first.
+
+    Each row keeps at least one token of its own. A few rows with other exemplars do not spoil the prefix of the rest:
+    rows are taken together with the one in the middle of their sorted order, as far as it saves most tokens.
+    """
+    groups = []
+    left = sorted(range(len(rows)), key=lambda i: rows[i])
+    while left:
+        middle = rows[left[len(left) // 2]]
+        alike = [_alike(rows[i], middle) for i in left]
+        # With all rows that share at least n tokens, n tokens are saved for each but one.
+        by_length = sorted(alike, reverse=True)
+        shared = max(enumerate(by_length), key=lambda pair: pair[0] * pair[1])[1]
+        groups.append((shared, [i for i, n in zip(left, alike, strict=True) if n >= shared]))
+        left = [i for i, n in zip(left, alike, strict=True) if n < shared]
+    return groups
+
+
+def _alike(row: list[int], other: list[int]) -> int:
+    """How many leading tokens two rows share, the last of either not counted."""
+    limit = min(len(row), len(other)) - 1
+    if row[:limit] == other[:limit]:
+        return limit
+    return next(n for n in range(limit) if row[n] != other[n])
 
 
 class HfEngine:
@@ -64,6 +89,8 @@ class HfEngine:
         self.tokenizer = tokenizer
         self.batch_size = batch_size
         self._ends = self._ending_tokens()
+        self._drafts: dict[str, list[int]] = {}
+        self._sharing: bool | None = None
 
     def _ending_tokens(self) -> torch.Tensor:
         """[vocabulary] bool: tokens that end an answer (any text with a line break, or end of sequence)."""
@@ -130,38 +157,138 @@ class HfEngine:
         """Answers to all prompts, token by token as ``choose`` has it."""
         if not prompts:
             return []
+        rows: list[list[int]] = self.tokenizer(list(prompts)).input_ids
+        answers: list[str] = [""] * len(rows)
+        with self._evaluating():
+            for length, members in group(rows):
+                layers = shared.prefix(self.model, rows[members[0]][:length])
+                by_length = sorted(members, key=lambda i: len(rows[i]))  # little padding within a batch
+                for start in range(0, len(members), self.batch_size):
+                    batch = by_length[start : start + self.batch_size]
+                    tails = [rows[i][length:] for i in batch]
+                    tokens = self._decode_batch(layers, length, tails, batch, choose, max_new_tokens)
+                    for i, text in zip(batch, self._texts(tokens), strict=True):
+                        answers[i] = text
+                    if on_batch:
+                        on_batch(len(batch))
+        return answers
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
         was_training = self.model.training
         self.model.eval()
         try:
-            rows: list[list[int]] = self.tokenizer(list(prompts)).input_ids
-            shared = _common_prefix(rows)
-            layers = self._prefix(rows[0][:shared])
-            answers: list[str] = [""] * len(rows)
-            by_length = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # little padding within a batch
-            for start in range(0, len(rows), self.batch_size):
-                batch = by_length[start : start + self.batch_size]
-                tails = [rows[i][shared:] for i in batch]
-                tokens = self._decode_batch(layers, shared, tails, batch, choose, max_new_tokens)
-                for i, text in zip(batch, self.tokenizer.batch_decode(tokens, skip_special_tokens=True), strict=True):
-                    answers[i] = text.split(STOP, 1)[0].strip()
-                if on_batch:
-                    on_batch(len(batch))
-            return answers
+            yield
         finally:
             self.model.train(was_training)
 
-    def _prefix(self, tokens: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Keys and values of the shared prefix, one pair a layer, each [1, heads, prefix, head size]."""
-        if not tokens:
+    def _texts(self, tokens: Sequence[Sequence[int]]) -> list[str]:
+        """Answers as they are scored: up to the first line break, stripped."""
+        return [text.split(STOP, 1)[0].strip() for text in self._decoded(tokens)]
+
+    def _decoded(self, tokens: Sequence[Sequence[int]]) -> list[str]:
+        return self.tokenizer.batch_decode([list(row) for row in tokens], skip_special_tokens=True) if tokens else []
+
+    @torch.inference_mode()
+    def right(
+        self,
+        prompts: Sequence[str],
+        accepted: Sequence[Sequence[str]],
+        *,
+        max_new_tokens: int = 16,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> list[bool]:
+        """See :class:`fthall.engines.Engine`.
+
+        The first accepted answer is fed along with its question. Where the model leaves it for something that can
+        no longer become an accepted answer, the verdict is known; the few answers that still can are decoded.
+        """
+        if not prompts:
             return []
-        cache = DynamicCache()
-        self.model.base_model(input_ids=torch.tensor([tokens], device=self.model.device), past_key_values=cache)
-        return [(layer.keys, layer.values) for layer in cache.layers]
+        rows: list[list[int]] = self.tokenizer(list(prompts)).input_ids
+        drafts = [self._draft(answers[0])[:max_new_tokens] for answers in accepted]
+        verdicts: list[bool | None] = [None] * len(rows)
+        with self._evaluating():
+            for length, members in group(rows):
+                layers = shared.prefix(self.model, rows[members[0]][:length])
+                if not self._shares(rows[members[0]][length:], layers):
+                    continue
+                by_length = sorted(members, key=lambda i: len(rows[i]) + len(drafts[i]))
+                with shared.attention(self.model):
+                    for start in range(0, len(members), self.batch_size):
+                        batch = by_length[start : start + self.batch_size]
+                        tails = [rows[i][length:] for i in batch]
+                        found = self._verify(
+                            layers, tails, [drafts[i] for i in batch], [accepted[i] for i in batch], max_new_tokens
+                        )
+                        for i, verdict in zip(batch, found, strict=True):
+                            verdicts[i] = verdict
+                        if on_batch and (decided := len(found) - found.count(None)):
+                            on_batch(decided)
+        open_ = [i for i, verdict in enumerate(verdicts) if verdict is None]
+        said = self.greedy([prompts[i] for i in open_], max_new_tokens=max_new_tokens, on_batch=on_batch)
+        for i, text in zip(open_, said, strict=True):
+            verdicts[i] = judge(text, accepted[i]) is Outcome.CORRECT
+        return [bool(verdict) for verdict in verdicts]
+
+    def _draft(self, answer: str) -> list[int]:
+        """Tokens of an answer as they would follow a prompt. Only a guess: a wrong one costs time, not truth."""
+        if answer not in self._drafts:
+            before, after = self.tokenizer(["A:", f"A: {answer}"]).input_ids
+            self._drafts[answer] = after[len(before) :] if after[: len(before)] == before else []
+        return self._drafts[answer]
+
+    def _shares(self, row: list[int], layers: shared.Layers) -> bool:
+        """Whether attention can be shared; found out once."""
+        if self._sharing is None:
+            self._sharing = shared.usable(self.model, row, layers)
+        return self._sharing
+
+    def _verify(
+        self,
+        layers: shared.Layers,
+        tails: list[list[int]],
+        drafts: list[list[int]],
+        accepted: Sequence[Sequence[str]],
+        max_new_tokens: int,
+    ) -> list[bool | None]:
+        """Whether the greedy answer behind each tail is right; None where one pass does not tell."""
+        rows = [tail + draft for tail, draft in zip(tails, drafts, strict=True)]
+        hidden = shared.forward(self.model, rows, layers)
+        verdicts: list[bool | None] = [None] * len(rows)
+        ended: list[tuple[int, list[int]]] = []  # rows whose whole answer is known, with its tokens
+        begun: list[tuple[int, list[int]]] = []  # rows that left the draft, with the tokens up to there
+        alive = list(range(len(rows)))
+        for step in range(max_new_tokens):
+            if not alive:
+                break
+            places = torch.tensor([len(tails[row]) - 1 + step for row in alive], device=hidden.device)
+            states = hidden[torch.tensor(alive, device=hidden.device), places]
+            chosen = head(self.model, states).argmax(-1)
+            stops = self._ends.to(chosen.device)[chosen].tolist()
+            still = []
+            for row, token, stop in zip(alive, chosen.tolist(), stops, strict=True):
+                if stop:
+                    ended.append((row, drafts[row][:step]))
+                elif step < len(drafts[row]) and token == drafts[row][step]:
+                    still.append(row)
+                else:
+                    begun.append((row, [*drafts[row][:step], token]))
+            alive = still
+        # An answer ends where the model ends it, or at the longest allowed.
+        ended += [(row, drafts[row]) for row in alive]
+        ended += [(row, tokens) for row, tokens in begun if len(tokens) == max_new_tokens]
+        for (row, _), text in zip(ended, self._texts([tokens for _, tokens in ended]), strict=True):
+            verdicts[row] = judge(text, accepted[row]) is Outcome.CORRECT
+        begun = [(row, tokens) for row, tokens in begun if len(tokens) < max_new_tokens]
+        for (row, _), text in zip(begun, self._decoded([tokens for _, tokens in begun]), strict=True):
+            verdicts[row] = None if can_become_correct(text, accepted[row]) else False
+        return verdicts
 
     def _decode_batch(
         self,
-        prefix: list[tuple[torch.Tensor, torch.Tensor]],
-        shared: int,
+        prefix: shared.Layers,
+        length: int,
         tails: list[list[int]],
         numbers: list[int],
         choose: "_Choice",
@@ -174,13 +301,13 @@ class HfEngine:
         device, ends = self.model.device, self._ends.to(self.model.device)
         count, width = len(tails), max(map(len, tails))
         ids = torch.zeros(count, width, dtype=torch.long)
-        mask = torch.zeros(count, shared + width, dtype=torch.long)
-        mask[:, :shared] = 1
+        mask = torch.zeros(count, length + width, dtype=torch.long)
+        mask[:, :length] = 1
         for row, tail in enumerate(tails):
             ids[row, width - len(tail) :] = torch.tensor(tail)
-            mask[row, shared + width - len(tail) :] = 1
+            mask[row, length + width - len(tail) :] = 1
         ids, mask = ids.to(device), mask.to(device)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, shared:]
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, length:]
         cache = DynamicCache()
         for layer, (keys, values) in enumerate(prefix):
             cache.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), layer)

@@ -1,0 +1,129 @@
+"""Attention of many short texts to one prefix they share, without a copy of the prefix for each.
+
+A batch of questions behind the same exemplars attends to the same keys and values. The usual cache repeats them once a
+row (and once more a group of heads); here the queries of all rows meet them in one matrix product.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, DynamicCache, PreTrainedModel
+
+NAME = "fthall_shared_prefix"
+Layers = Sequence[tuple[torch.Tensor, torch.Tensor]]
+"""Keys and values of a prefix, one pair a layer, each [1, heads, prefix, head size]."""
+ALIKE = 0.999
+"""Cosine similarity of final hidden states from which two ways of computing them are the same but for rounding."""
+
+
+def prefix(model: PreTrainedModel, tokens: Sequence[int]) -> Layers:
+    """Keys and values of some tokens; nothing for none."""
+    if not tokens:
+        return []
+    cache = DynamicCache()
+    model.base_model(input_ids=torch.tensor([list(tokens)], device=model.device), past_key_values=cache)
+    return [(layer.keys, layer.values) for layer in cache.layers]
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    shared_prefix: Layers,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention to the prefix and to the row's own tokens; an attention function of transformers.
+
+    Args:
+        module: the attention layer; its ``layer_idx`` says which pair of the prefix is meant.
+        query: [rows, heads, tokens, size].
+        key: [rows, key heads, tokens, size]; heads of a group share one.
+        value: as ``key``.
+        attention_mask: not needed: rows are padded on the right, and causality hides that.
+        shared_prefix: of all layers.
+        scaling: of the scores.
+        softcap: of the scores (Gemma 2).
+
+    Returns:
+        [rows, tokens, heads, size], and no weights.
+    """
+    rows, heads, tokens, size = query.shape
+    groups = key.shape[1]
+    each = heads // groups
+    # [groups, rows, heads of the group and tokens, size]: one product with the prefix for all rows
+    asked = query.reshape(rows, groups, each * tokens, size).transpose(0, 1)
+    keys, values = key.transpose(0, 1), value.transpose(0, 1)
+    scores = asked @ keys.transpose(-1, -2)
+    length = 0
+    if shared_prefix:
+        layer: Any = module.layer_idx
+        before_keys, before_values = (part[0] for part in shared_prefix[layer])
+        length = before_keys.shape[1]
+        flat = asked.reshape(groups, rows * each * tokens, size)
+        before = (flat @ before_keys.transpose(-1, -2)).view(groups, rows, each * tokens, length)
+        scores = torch.cat([before, scores], -1)
+    scores = scores.float() * (size**-0.5 if scaling is None else scaling)
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    later = torch.ones(tokens, tokens, dtype=torch.bool, device=query.device).triu(1).repeat(each, 1)
+    scores[..., length:].masked_fill_(later, float("-inf"))
+    weights = torch.softmax(scores, -1).to(query.dtype)
+    mixed = weights[..., length:] @ values
+    if shared_prefix:
+        flat = weights[..., :length].reshape(groups, rows * each * tokens, length)
+        mixed = mixed + (flat @ before_values).view_as(mixed)
+    # [groups, rows, each, tokens, size] to [rows, tokens, heads, size]
+    out = mixed.view(groups, rows, each, tokens, size).permute(1, 3, 0, 2, 4).reshape(rows, tokens, heads, size)
+    return out, None
+
+
+@contextmanager
+def attention(model: PreTrainedModel) -> Iterator[None]:
+    """The model attends by :func:`attend` meanwhile."""
+    AttentionInterface.register(NAME, attend)
+    before = model.config._attn_implementation
+    model.set_attn_implementation(NAME)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def forward(model: PreTrainedModel, rows: Sequence[Sequence[int]], layers: Layers) -> torch.Tensor:
+    """Final hidden states of some rows of tokens behind a prefix: [rows, tokens, width], padded on the right.
+
+    Within :func:`attention` only.
+    """
+    width = max(map(len, rows))
+    ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=model.device)
+    length = layers[0][0].shape[2] if layers else 0
+    positions = torch.arange(length, length + width, device=model.device)[None]
+    found = model.base_model(input_ids=ids, position_ids=positions, use_cache=False, shared_prefix=layers)
+    hidden: torch.Tensor = found.last_hidden_state
+    return hidden
+
+
+def usable(model: PreTrainedModel, row: Sequence[int], layers: Layers) -> bool:
+    """Whether this model computes the same this way: asked about one row, not assumed of an architecture."""
+    length = layers[0][0].shape[2] if layers else 0
+    window = getattr(model.config, "sliding_window", None)
+    if not model._can_set_attn_implementation() or (window and window < length + len(row)):
+        return False
+    cache = DynamicCache()
+    for number, (keys, values) in enumerate(layers):
+        cache.update(keys, values, number)
+    usual = model.base_model(input_ids=torch.tensor([list(row)], device=model.device), past_key_values=cache)
+    try:
+        with attention(model):
+            ours = forward(model, [row], layers)
+    except (TypeError, AttributeError, RuntimeError):  # it does not hand down what it does not know
+        return False
+    alike = torch.nn.functional.cosine_similarity(usual.last_hidden_state.float(), ours.float(), dim=-1)
+    return bool((alike > ALIKE).all())
