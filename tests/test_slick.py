@@ -1,5 +1,6 @@
 """SLiCK: four categories, and a labelling that can be killed at any moment."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from builders import fact
-from fthall import releases, splits
-from fthall.answers import normalise
+from fthall import releases, slick, splits
+from fthall.answers import judge, normalise
 from fthall.errors import FthallError
-from fthall.records import Category, Fact, Split
-from fthall.slick import PRESETS, SlickConfig, categorise, label
+from fthall.records import Category, Fact, Outcome, Split
+from fthall.slick import PRESETS, SlickConfig, categorise, label, likely
 
 CONFIG = SlickConfig(runs=3, shots=2, seed=5)
 IDENTITY = {"base": "fake", "dtype": "float32", "weights_sha256": "cd" * 32}
@@ -40,9 +41,13 @@ class FakeEngine:
             on_batch(len(prompts))
         return [self.answer(prompt) for prompt in prompts]
 
+    def right(self, prompts: Sequence[str], accepted: Sequence[Sequence[str]], **options: object) -> list[bool]:
+        said = self.greedy(prompts)
+        return [judge(text, answers) is Outcome.CORRECT for text, answers in zip(said, accepted, strict=True)]
+
     def answer(self, prompt: str) -> str:
         key = prompt.rsplit("Town ", 1)[1].split("?", maxsplit=1)[0]
-        right = key[0] == "y" or (key[0] == "m" and len(self.asked) % 2 == 1)
+        right = key[0] == "y" or (key[0] == "m" and len(self.asked) % 4 in {1, 2})
         return f"Land {key}" if right else "Atlantis\u2028\x85é"
 
 
@@ -92,8 +97,8 @@ def test_labels(tmp_path: Path) -> None:
     assert found["tiny/r1/y1"] == ("r1", "HighlyKnown", [Y, Y, Y])
     assert found["tiny/r1/n1"] == ("r1", "Unknown", [N, N, N])
     assert found["tiny/r1/m1"] == ("r1", "MaybeKnown", [Y, N, Y])
-    assert found["tiny/r2/m1"] == ("r2", "MaybeKnown", [N, Y, N])
-    assert list(table.loc[table.fact_id == "tiny/r1/n1", "answers"].iloc[0]) == ["Atlantis\u2028\x85é"] * 3
+    assert found["tiny/r2/m1"] == ("r2", "MaybeKnown", [Y, N, Y])
+    assert "answers" not in table
     written = pd.read_parquet(tmp_path / "labels.parquet")
     assert [list(r) for r in written["right"]] == list(table["right"])
     assert list(tmp_path.iterdir()) == [tmp_path / "labels.parquet"]  # the journal is gone
@@ -116,6 +121,105 @@ def test_exemplars_can_be_given(tmp_path: Path) -> None:
     run(tmp_path / "a", engine, facts=[fact("y1", relation="r1")], exemplars=[*others, fact("z", relation="r9")])
     assert len(engine.asked) == 3
     assert all(prompts[0].count("Town x") == 2 for prompts in engine.asked)
+
+
+def test_answers_are_kept_where_asked_for(tmp_path: Path) -> None:
+    table = run(tmp_path / "a", FakeEngine(), keep_answers=True)
+    assert list(table.loc[table.fact_id == "tiny/r1/n1", "answers"].iloc[0]) == ["Atlantis\u2028\x85é"] * 3
+    plain = run(tmp_path / "b", FakeEngine())
+    assert [list(bits) for bits in table["right"]] == [list(bits) for bits in plain["right"]]
+
+
+class SteadyEngine(FakeEngine):
+    """What it says hangs on the prompt alone, so it does not matter which other questions are asked."""
+
+    def __init__(self, calls: int | None = None) -> None:
+        super().__init__(calls)
+        self.questions = 0
+
+    def answer(self, prompt: str) -> str:
+        self.questions += 1
+        key = prompt.rsplit("Town ", 1)[1].split("?", maxsplit=1)[0]
+        known = {"y": 100, "m": 50, "n": 0}[key[0]]
+        right = hashlib.sha256(prompt.encode()).digest()[0] % 100 < known
+        return f"Land {key}" if right else "Atlantis"
+
+
+def many_facts() -> list[Fact]:
+    asked = [fact(f"{kind}{n}", relation=r, origin="train") for r in ("r1", "r2") for kind in "ymn" for n in range(9)]
+    return asked + [fact(f"yd{n}", relation=r, origin="dev") for r in ("r1", "r2") for n in range(30)]
+
+
+SHAPE = {"runs": 12, "shots": 2, "seed": 1}
+
+
+def test_adaptive_labels_are_the_full_ones_for_fewer_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slick, "CHUNK", 8)
+    full, adaptive, progress = SteadyEngine(), SteadyEngine(), []
+    options = {"facts": many_facts()}
+    every = run(tmp_path / "full", full, config=SlickConfig(**SHAPE), **options)
+    config = SlickConfig(**SHAPE, adaptive=True)
+    some = run(tmp_path / "adaptive", adaptive, config=config, on_answers=progress.append, **options)
+    assert list(every["category"]) == list(some["category"])
+    assert set(every["category"]) == {"HighlyKnown", "MaybeKnown", "Unknown"}
+    assert full.questions == sum(progress) == 12 * len(options["facts"])
+    assert adaptive.questions < 0.9 * full.questions
+    for bits, known in zip(some["right"], every["right"], strict=True):
+        asked = [bit for bit in bits if bit is not None]
+        assert asked == known[: len(asked)]  # settled questions are asked no more
+        assert len(asked) == 12 or set(asked) == {True, False}
+    made = json.loads(pq.read_schema(tmp_path / "adaptive").metadata[b"fthall"])
+    assert made["adaptive"] == "True"
+
+
+@pytest.mark.parametrize("calls", [1, 7, 30])
+def test_an_adaptive_build_killed_and_restarted_gives_the_same_bytes(
+    tmp_path: Path, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slick, "CHUNK", 8)
+    config = SlickConfig(**SHAPE, adaptive=True)
+    run(tmp_path / "whole", SteadyEngine(), config=config, facts=many_facts())
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", SteadyEngine(calls), config=config, facts=many_facts())
+    run(tmp_path / "killed", SteadyEngine(), config=config, facts=many_facts())
+    assert (tmp_path / "killed").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_chunks_are_of_one_relation_and_no_longer_than_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slick, "CHUNK", 8)
+    engine = SteadyEngine()
+    run(tmp_path / "a", engine, config=SlickConfig(**SHAPE), facts=many_facts())
+    assert {len(prompts) for prompts in engine.asked} == {8, 1}  # 57 facts a relation
+    with pytest.raises(FthallError, match="no facts to label"):
+        run(tmp_path / "b", engine, facts=[])
+
+
+class ChanceEngine(FakeEngine):
+    """A sample about ``n*`` is right with a chance of its own."""
+
+    def chance(self, prompts: Sequence[str], accepted: Sequence[Sequence[str]], **options: object) -> list[float]:
+        assert options == {"temperature": 0.5, "top_k": 40, "max_new_tokens": 16}
+        return [0.1 if "Town n1?" in prompt.rsplit("Q:", 1)[1] else 0.0 for prompt in prompts]
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [(2, Category.UNKNOWN), (3, Category.WEAKLY_KNOWN)],  # 1 - 0.9 ** 6 = 0.47, 1 - 0.9 ** 9 = 0.61
+)
+def test_the_chance_of_a_right_sample_instead_of_samples(tmp_path: Path, samples: int, expected: Category) -> None:
+    config = SlickConfig(runs=3, shots=2, seed=5, samples=samples, exact=True)
+    table = run(tmp_path / "labels.parquet", ChanceEngine(), config=config).set_index("fact_id")
+    assert table.loc["tiny/r1/n1", "category"] == expected
+    assert list(table.loc["tiny/r1/n1", "sampled_chance"]) == pytest.approx([0.1] * 3)
+    assert list(table.loc["tiny/r1/y1", "sampled_chance"]) == []
+
+
+def test_likely_by_hand() -> None:
+    assert likely([0.5], 1)
+    assert not likely([0.49], 1)
+    assert likely([0.0, 1.0], 1)
+    assert not likely([0.0], 16)
+    assert not likely([], 16)
 
 
 def test_too_few_exemplars_is_one_line(tmp_path: Path) -> None:
@@ -185,15 +289,16 @@ def test_cut_killed_again_and_restarted(tmp_path: Path, whole: Path) -> None:
     assert out.read_bytes() == whole.read_bytes()
 
 
-def test_a_journal_cut_inside_a_character_recovers(tmp_path: Path, whole: Path) -> None:
+def test_a_journal_cut_inside_a_character_recovers(tmp_path: Path) -> None:
     out = tmp_path / "cut.parquet"
     journal = out.with_name("cut.parquet.partial")
+    run(tmp_path / "whole", FakeEngine(), keep_answers=True)
     with pytest.raises(KeyboardInterrupt):
-        run(out, FakeEngine(calls=3))
+        run(out, FakeEngine(calls=3), keep_answers=True)
     content = journal.read_bytes()
     journal.write_bytes(content[: content.rindex("é".encode()) + 1])
-    run(out, ReplayingEngine(before=2))
-    assert out.read_bytes() == whole.read_bytes()
+    run(out, ReplayingEngine(before=2), keep_answers=True)
+    assert out.read_bytes() == (tmp_path / "whole").read_bytes()
 
 
 def test_a_journal_cut_in_its_header_starts_anew(tmp_path: Path, whole: Path) -> None:
@@ -212,6 +317,8 @@ def test_a_journal_cut_in_its_header_starts_anew(tmp_path: Path, whole: Path) ->
         {"config": SlickConfig(runs=4, shots=2, seed=5)},
         {"facts": asked_facts()[1:]},
         {"exemplars": asked_facts()},
+        {"keep_answers": True},
+        {"config": SlickConfig(runs=3, shots=2, seed=5, adaptive=True)},
     ],
 )
 def test_a_journal_of_another_build_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
@@ -301,7 +408,7 @@ class SamplingEngine(FakeEngine):
         self.sampled.append([*prompts])
         assert options == {"temperature": 0.5, "top_k": 40, "seed": 5, "max_new_tokens": 16}
         keys = [prompt.rsplit("Town ", 1)[1].split("?", maxsplit=1)[0] for prompt in prompts]
-        right = len(self.sampled) % 3 == 2  # the second of three contexts
+        right = len(self.sampled) in {3, 4}  # the second context, of both relations
         return [[f"Land {key}" if right and n < 2 else "Atlantis" for n in range(samples)] for key in keys]
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from fthall.finetune.methods import Recipe, Run
-    from fthall.records import EpochPoint, Release
+    from fthall.records import EpochPoint, Fact, Release
     from fthall.submission import Submission
 
 
@@ -107,30 +107,55 @@ def _slick(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from fthall import facts, models, slick
+    from fthall.engines.hf import HfEngine
 
     _quiet()
-    asked = facts.load(options.source)
-    if options.relations:
-        wanted = set(options.relations.split(","))
-        known = {fact.relation for fact in asked}
-        if unknown := wanted - known:
-            raise FthallError(f"unknown relation {sorted(unknown)[0]!r}; known: {', '.join(sorted(known))}")
-        asked = [fact for fact in asked if fact.relation in wanted]
-    config = replace(slick.PRESETS[options.preset], seed=options.seed)
+    every = facts.load(options.source)
+    asked = _chosen(every, options.relations)
+    if options.single_answer:
+        asked = [fact for fact in asked if len(fact.answers) == 1]
+    config = replace(
+        slick.PRESETS[options.preset],
+        seed=options.seed,
+        adaptive=options.adaptive,
+        exact=options.exact,
+        **{name: getattr(options, name) for name in ("runs", "shots", "samples") if getattr(options, name) is not None},
+    )
+    if options.exact and not config.samples:
+        raise FthallError("--exact is about samples, and this preset draws none; add --samples 16, or gekhman2024")
     if options.out.exists():
         raise FthallError(f"{options.out} exists; delete it or choose another file")
     checkpoint = models.find(options.base, options.revision)
     identity = {"base": options.base, "dtype": options.dtype, "weights_sha256": models.weights_sha256(checkpoint)}
     model, tokenizer = models.load(checkpoint, dtype=options.dtype)
-    from fthall.engines.hf import HfEngine
-
     engine = HfEngine(model, tokenizer, batch_size=options.batch_size)
     with _progress() as progress:
-        advance = _bar(progress, f"SLiCK {options.source}", len(asked) * config.runs)
-        table = slick.label(asked, engine, config, options.out, identity=identity, on_answers=advance)
+        table = slick.label(
+            asked,
+            engine,
+            config,
+            options.out,
+            identity={**identity, "engine": "hf"},
+            exemplars=[fact for fact in every if fact.origin == "dev"],
+            keep_answers=options.answers,
+            on_answers=_bar(progress, f"SLiCK {options.source}", len(asked) * config.runs),
+        )
     for category, count in table["category"].value_counts().items():
         say(f"{category:>12}  {count:6d}  {100 * count / len(table):5.1f} %")
+    questions = sum(bit is not None for bits in table["right"] for bit in bits)
+    if config.adaptive:
+        say(f"asked {questions} of {len(table) * config.runs} questions; the others no longer decided anything")
     say(f"labels: {options.out}")
+
+
+def _chosen(facts: "Sequence[Fact]", relations: str | None) -> "list[Fact]":
+    """The facts of some relations, separated by commas; of all for none."""
+    if not relations:
+        return list(facts)
+    wanted, known = set(relations.split(",")), {fact.relation for fact in facts}
+    if unknown := wanted - known:
+        raise FthallError(f"unknown relation {sorted(unknown)[0]!r}; known: {', '.join(sorted(known))}")
+    return [fact for fact in facts if fact.relation in wanted]
 
 
 def _release_build(options: argparse.Namespace) -> None:
@@ -530,6 +555,15 @@ def _parser() -> argparse.ArgumentParser:
     slick.add_argument("--base", default="smollm2-135m", help="folder, Hugging Face id, or the embedded smollm2-135m")
     slick.add_argument("--relations", help="only these, separated by commas")
     slick.add_argument("--preset", default="kaplan2026", choices=["kaplan2026", "gekhman2024"])
+    slick.add_argument("--runs", type=_positive, help="contexts a question is asked in (default: the preset's)")
+    slick.add_argument("--shots", type=_positive, help="exemplars a context (default: the preset's)")
+    slick.add_argument("--samples", type=int, help="sampled answers a context where no greedy one is right")
+    slick.add_argument("--exact", action="store_true", help="compute the chance of a right sample, draw none")
+    slick.add_argument(
+        "--adaptive", action="store_true", help="ask no more once a category is settled; same categories"
+    )
+    slick.add_argument("--answers", action="store_true", help="keep the text of every answer (slower)")
+    slick.add_argument("--single-answer", action="store_true", help="leave out questions with several answers")
     slick.add_argument("--seed", type=int, default=0)
     slick.add_argument("--out", type=Path, required=True, help="labels, a Parquet file")
     base_options(slick, "--base", "bfloat16")

@@ -1,19 +1,18 @@
-"""Engines answer prompts: greedily, and those that are :class:`Sampler` by sampling, too."""
+"""Engines answer prompts, behind one interface: our own on Hugging Face models, vLLM, and many workers on Ray."""
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+OnBatch = Callable[[int], None]
+"""Called with the number of answers just given, for progress."""
 
 
 class Engine(Protocol):
-    """Greedy answers to prompts, in the order of the prompts."""
+    """What SLiCK and evaluation ask of a model. Results are in the order of the prompts."""
 
-    def greedy(
-        self, prompts: Sequence[str], *, max_new_tokens: int = 16, on_batch: Callable[[int], None] | None = None
-    ) -> list[str]:
-        """One answer a prompt: the text up to the first line break or end of sequence, stripped.
-
-        ``on_batch`` is called with the number of prompts just answered, for progress.
-        """
+    def greedy(self, prompts: Sequence[str], *, max_new_tokens: int = 16, on_batch: OnBatch | None = None) -> list[str]:
+        """One answer a prompt: the text up to the first line break or end of sequence, stripped."""
         ...
 
     def right(
@@ -22,14 +21,10 @@ class Engine(Protocol):
         accepted: Sequence[Sequence[str]],
         *,
         max_new_tokens: int = 16,
-        on_batch: Callable[[int], None] | None = None,
+        on_batch: OnBatch | None = None,
     ) -> list[bool]:
         """Whether :meth:`greedy` would answer each prompt with one of its accepted answers, by the scorer."""
         ...
-
-
-class Sampler(Engine, Protocol):
-    """An engine that samples as well."""
 
     def sample(
         self,
@@ -40,10 +35,49 @@ class Sampler(Engine, Protocol):
         top_k: int,
         seed: int,
         max_new_tokens: int = 16,
-        on_batch: Callable[[int], None] | None = None,
+        on_batch: OnBatch | None = None,
     ) -> list[list[str]]:
         """``samples`` answers a prompt, each drawn at a temperature from the ``top_k`` likeliest tokens.
 
-        The same seed gives the same answers. ``on_batch`` is called with the number of samples just drawn.
+        The same seed gives the same answers.
         """
         ...
+
+    def chance(
+        self,
+        prompts: Sequence[str],
+        accepted: Sequence[Sequence[str]],
+        *,
+        temperature: float,
+        top_k: int,
+        max_new_tokens: int = 16,
+    ) -> list[float]:
+        """The probability that one sample, drawn as by :meth:`sample`, is an accepted answer, for each prompt.
+
+        Of the accepted answers as they are written and tokenised; other ways to write them add a little that is not
+        counted.
+
+        Raises:
+            FthallError: the engine cannot tell.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of an engine's method, by a name that its result will carry."""
+
+    key: Hashable
+    method: str
+    arguments: tuple[Any, ...]
+    options: Mapping[str, Any]
+
+
+def each(engine: Engine, calls: Iterable[Call]) -> Iterator[tuple[Any, list[Any]]]:
+    """(key, result) of each call: one after the other, or, from an engine with an ``each`` of its own, as they come."""
+    own = getattr(engine, "each", None)
+    if own is not None:
+        yield from own(calls)
+        return
+    for call in calls:
+        yield call.key, getattr(engine, call.method)(*call.arguments, **call.options)

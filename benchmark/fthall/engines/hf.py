@@ -19,6 +19,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from fthall.answers import can_become_correct, judge
 from fthall.engines import shared
+from fthall.errors import FthallError
 from fthall.prompts import STOP
 from fthall.records import Outcome
 
@@ -126,7 +127,7 @@ class HfEngine:
         max_new_tokens: int = 16,
         on_batch: Callable[[int], None] | None = None,
     ) -> list[list[str]]:
-        """See :class:`fthall.engines.Sampler`.
+        """See :class:`fthall.engines.Engine`.
 
         Each sample draws from a stream of its own, keyed by seed, prompt and number: what is drawn does not depend on
         the batch it is drawn in.
@@ -230,6 +231,66 @@ class HfEngine:
         for i, text in zip(open_, said, strict=True):
             verdicts[i] = judge(text, accepted[i]) is Outcome.CORRECT
         return [bool(verdict) for verdict in verdicts]
+
+    @torch.inference_mode()
+    def chance(
+        self,
+        prompts: Sequence[str],
+        accepted: Sequence[Sequence[str]],
+        *,
+        temperature: float,
+        top_k: int,
+        max_new_tokens: int = 16,
+    ) -> list[float]:
+        """See :class:`fthall.engines.Engine`. Read off one pass over each accepted answer.
+
+        Raises:
+            FthallError: the model's attention cannot be shared.
+        """
+        rows: list[list[int]] = self.tokenizer(list(prompts)).input_ids
+        drafts = [
+            sorted({tuple(draft) for answer in answers if 0 < len(draft := self._draft(answer)) < max_new_tokens})
+            for answers in accepted
+        ]
+        chances = [0.0] * len(rows)
+        with self._evaluating():
+            for length, members in group(rows) if rows else []:
+                layers = shared.prefix(self.model, rows[members[0]][:length])
+                if not self._shares(rows[members[0]][length:], layers):
+                    raise FthallError("exact chances need a model whose attention can be shared; count samples instead")
+                ways = sorted(
+                    ((i, rows[i][length:], list(draft)) for i in members for draft in drafts[i]),
+                    key=lambda way: len(way[1]) + len(way[2]),
+                )
+                with shared.attention(self.model):
+                    for start in range(0, len(ways), self.batch_size):
+                        batch = ways[start : start + self.batch_size]
+                        found = self._chances(layers, batch, temperature, top_k)
+                        for (i, _, _), chance in zip(batch, found, strict=True):
+                            chances[i] += chance
+        return [min(1.0, chance) for chance in chances]
+
+    def _chances(
+        self, layers: shared.Layers, ways: Sequence[tuple[int, list[int], list[int]]], temperature: float, top_k: int
+    ) -> list[float]:
+        """The probability of each draft behind its tail, and of ending there."""
+        hidden = shared.forward(self.model, [tail + draft for _, tail, draft in ways], layers)
+        ends = self._ends.to(hidden.device)
+        logs = torch.zeros(len(ways), dtype=torch.float64)
+        for step in range(max(len(draft) for _, _, draft in ways) + 1):
+            rows = [row for row, (_, _, draft) in enumerate(ways) if step <= len(draft)]
+            index = torch.tensor(rows, device=hidden.device)
+            places = torch.tensor([len(ways[row][1]) - 1 + step for row in rows], device=hidden.device)
+            logits = head(self.model, hidden[index, places]).float() / temperature
+            best, tokens = torch.topk(logits, min(top_k, logits.shape[-1]), dim=-1)
+            shares = torch.softmax(best, -1)
+            wanted = torch.zeros_like(tokens, dtype=torch.bool)
+            for place, row in enumerate(rows):
+                draft = ways[row][2]
+                wanted[place] = tokens[place] == draft[step] if step < len(draft) else ends[tokens[place]]
+            logs[torch.tensor(rows)] += (shares * wanted).sum(-1).double().log().cpu()
+        found: list[float] = logs.exp().tolist()
+        return found
 
     def _draft(self, answer: str) -> list[int]:
         """Tokens of an answer as they would follow a prompt. Only a guess: a wrong one costs time, not truth."""
