@@ -1,8 +1,10 @@
 """Releases: what is drawn, from where, and that no byte of one can change unnoticed."""
 
+import gzip
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -141,7 +143,7 @@ def test_built_and_loaded_again(tmp_path: Path) -> None:
     assert loaded.manifest["relations"]["country_of_city"]["highly_known_share"] == 0.75
     assert loaded.manifest["files"]["held.jsonl"]["relations"] == {"country_of_city": 4}
     labels = (tmp_path / "release" / "labels.csv").read_text().splitlines()
-    assert labels[:2] == ["fact_id,category,right", "tiny/country_of_city/k1,HighlyKnown,2"]
+    assert labels[:2] == ["fact_id,category,right,asked", "tiny/country_of_city/k1,HighlyKnown,2,2"]
     assert len(labels) == 17
 
 
@@ -268,6 +270,75 @@ def test_shipped_releases_verify_and_are_disjoint() -> None:
         held = {f.subject for s in (Split.HELD, Split.HELD_VAL) for f in release.splits[s]}
         trained = {f.subject for s in (Split.KNOWN, Split.UNKNOWN) for f in release.splits[s]}
         assert not held & trained
+
+
+@pytest.fixture
+def by_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A release whose facts are not ours to ship."""
+    monkeypatch.setattr(splits.sources, "load", lambda source, relations=None: tiny_facts())
+    folder = tmp_path / "by-ids"
+    splits.build(
+        folder,
+        track="elsewhere/tiny",
+        facts=tiny_facts(),
+        labels=tiny_labels(),
+        sizes=SIZES,
+        source={"name": "elsewhere"},
+        base={"name": "tiny", "weights_sha256": BASE_SHA},
+        slick={"preset": "custom", "runs": 2, "shots": 3, "seed": 0, "max_new_tokens": 16, "dtype": "float32"},
+        texts=False,
+    )
+    return folder
+
+
+def test_a_release_of_facts_that_are_not_ours_stores_ids_alone(tmp_path: Path, by_ids: Path) -> None:
+    names = {"release.yaml", "labels.csv.gz", *(f"{split}.txt" for split in Split)}
+    assert {path.name for path in by_ids.iterdir()} == names
+    stored = b"".join(path.read_bytes() for path in by_ids.iterdir()) + gzip.decompress(
+        (by_ids / "labels.csv.gz").read_bytes()
+    )
+    assert b"Town" not in stored
+    assert b"Land" not in stored
+    assert splits.load(str(by_ids)).splits == tiny_release(tmp_path).splits
+
+
+def test_a_source_that_is_not_here_says_how_to_get_it(by_ids: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(source: str, relations: object = None) -> list[Fact]:
+        raise FthallError("it is not here; type: fthall fetch it")
+
+    monkeypatch.setattr(splits.sources, "load", nowhere)
+    with pytest.raises(FthallError, match="type: fthall fetch it"):
+        splits.load(str(by_ids))
+    assert splits.verify(str(by_ids))["track"] == "elsewhere/tiny"  # the hashes can be checked all the same
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda facts, used: [f for f in facts if f.id != used],
+        lambda facts, used: [replace(f, answers=("Elsewhere",)) for f in facts],
+        lambda facts, used: [replace(f, question=f.question + "?") for f in facts],
+        lambda facts, used: [],
+    ],
+)
+def test_a_source_with_other_facts_is_noticed(
+    by_ids: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[list[Fact], str], list[Fact]]
+) -> None:
+    used = splits.load(str(by_ids)).splits[Split.UNKNOWN][0].id
+    monkeypatch.setattr(splits.sources, "load", lambda source, relations=None: change(tiny_facts(), used))
+    with pytest.raises(FthallError, match="elsewhere has other facts here"):
+        splits.load(str(by_ids))
+
+
+def test_drawn_again_from_labels_and_source(tmp_path: Path, by_ids: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert splits.rebuilt(splits.load(str(by_ids)), str(by_ids))
+    release = tiny_release(tmp_path)
+    assert splits.rebuilt(release, str(tmp_path / "release"))
+    swapped = {**release.splits, Split.HELD: release.splits[Split.HELD][::-1]}
+    assert not splits.rebuilt(replace(release, splits=swapped), str(tmp_path / "release"))
+    monkeypatch.setattr(splits.sources, "load", lambda source, relations=None: tiny_facts()[:-1])
+    with pytest.raises(FthallError, match="geonames has no fact 'tiny/country_of_city/h8'"):
+        splits.rebuilt(release, str(tmp_path / "release"))
 
 
 def test_manifest_is_plain_yaml(tmp_path: Path) -> None:

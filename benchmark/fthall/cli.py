@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fthall import __version__
 from fthall.errors import FthallError
-from fthall.records import Split
+from fthall.records import Category, Split
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -108,10 +108,12 @@ def _slick(options: argparse.Namespace) -> None:
 
     from fthall import facts, models, slick
     from fthall.engines.hf import HfEngine
+    from fthall.facts import own
 
     _quiet()
-    every = facts.load(options.source)
-    asked = _chosen(every, options.relations)
+    mine = own.read(options.facts) if options.facts else None
+    every = list(mine.facts) if mine else facts.load(options.source)
+    asked = _chosen(every, None if mine else options.relations)
     if options.single_answer:
         asked = [fact for fact in asked if len(fact.answers) == 1]
     config = replace(
@@ -123,8 +125,12 @@ def _slick(options: argparse.Namespace) -> None:
     )
     if options.exact and not config.samples:
         raise FthallError("--exact is about samples, and this preset draws none; add --samples 16, or gekhman2024")
-    if options.out.exists():
-        raise FthallError(f"{options.out} exists; delete it or choose another file")
+    out, labels = options.out, options.out
+    if mine:  # the file itself with a column more, and the labels beside it
+        own.check_format(out)
+        labels = out.with_name(f"{out.name}.labels.parquet")
+    if out.exists():
+        raise FthallError(f"{out} exists; delete it or choose another file")
     checkpoint = models.find(options.base, options.revision)
     identity = {"base": options.base, "dtype": options.dtype, "weights_sha256": models.weights_sha256(checkpoint)}
     model, tokenizer = models.load(checkpoint, dtype=options.dtype)
@@ -134,18 +140,22 @@ def _slick(options: argparse.Namespace) -> None:
             asked,
             engine,
             config,
-            options.out,
+            labels,
             identity={**identity, "engine": "hf"},
-            exemplars=[fact for fact in every if fact.origin == "dev"],
+            exemplars=mine.exemplars(config.shots) if mine else [fact for fact in every if fact.origin == "dev"],
             keep_answers=options.answers,
-            on_answers=_bar(progress, f"SLiCK {options.source}", len(asked) * config.runs),
+            on_answers=_bar(progress, "SLiCK", len(asked) * config.runs),
         )
     for category, count in table["category"].value_counts().items():
         say(f"{category:>12}  {count:6d}  {100 * count / len(table):5.1f} %")
     questions = sum(bit is not None for bits in table["right"] for bit in bits)
     if config.adaptive:
         say(f"asked {questions} of {len(table) * config.runs} questions; the others no longer decided anything")
-    say(f"labels: {options.out}")
+    if mine:
+        counts = own.annotate(mine, table, out)
+        share = 100 * counts[Category.UNKNOWN] / sum(counts.values())
+        say(f"{share:.1f} % of the {sum(counts.values())} rows are Unknown to {options.base}: {out}, column category")
+    say(f"labels: {labels}")
 
 
 def _chosen(facts: "Sequence[Fact]", relations: str | None) -> "list[Fact]":
@@ -175,11 +185,21 @@ def _release_build(options: argparse.Namespace) -> None:
 
 
 def _release_check(options: argparse.Namespace) -> None:
-    from fthall import splits
+    from fthall import facts, splits
 
     for name in options.track or splits.tracks():
+        manifest = splits.manifest(name)
+        source = str(manifest["source"]["name"])
+        try:
+            facts.load(source, [])
+        except FthallError as error:
+            splits.verify(name)
+            say(f"{name}: release {manifest['digest'][:12]}: hashes verified; not drawn again: {error}")
+            continue
         release = splits.load(name)
-        say(f"{name}: release {release.digest[:12]} verified")
+        if not splits.rebuilt(release, name):
+            raise FthallError(f"{name}: the labels do not give the splits of the release; it was not made by this code")
+        say(f"{name}: release {release.digest[:12]} verified, and drawn again from {source}")
 
 
 def _run_all(
@@ -552,6 +572,9 @@ def _parser() -> argparse.ArgumentParser:
 
     slick = command("slick", _slick, "label what a base model knows (SLiCK)")
     slick.add_argument("--source", default="geonames", help="where the facts come from")
+    slick.add_argument(
+        "--facts", type=Path, help="your own, instead: JSON lines, CSV or Parquet with question, answers"
+    )
     slick.add_argument("--base", default="smollm2-135m", help="folder, Hugging Face id, or the embedded smollm2-135m")
     slick.add_argument("--relations", help="only these, separated by commas")
     slick.add_argument("--preset", default="kaplan2026", choices=["kaplan2026", "gekhman2024"])
@@ -565,16 +588,18 @@ def _parser() -> argparse.ArgumentParser:
     slick.add_argument("--answers", action="store_true", help="keep the text of every answer (slower)")
     slick.add_argument("--single-answer", action="store_true", help="leave out questions with several answers")
     slick.add_argument("--seed", type=int, default=0)
-    slick.add_argument("--out", type=Path, required=True, help="labels, a Parquet file")
+    slick.add_argument(
+        "--out", type=Path, required=True, help="labels, a Parquet file; with --facts your rows with a category each"
+    )
     base_options(slick, "--base", "bfloat16")
 
     release = commands.add_parser("release", help="build or check the frozen splits of a track")
     actions = release.add_subparsers(required=True, metavar="ACTION")
     build = actions.add_parser("build", help="draw the splits from labels")
     build.set_defaults(run=_release_build)
-    build.add_argument("labels", type=Path)
+    build.add_argument("labels", type=Path, nargs="+", help="labels files, of different facts")
     build.add_argument("--source", default="geonames")
-    build.add_argument("--base", default="smollm2-135m", help="what the base is called in the name of the track")
+    build.add_argument("--base", help="what the base is called in the name of the track (default: from the labels)")
     build.add_argument("--out", type=Path, required=True)
     for name in ("known", "unknown", "held", "held-val"):
         build.add_argument(f"--{name}", type=_positive, required=True, help="facts in this split")

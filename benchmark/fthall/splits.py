@@ -1,9 +1,11 @@
 """Categories in, a release out: the frozen splits of a track, and the checks that they are what they say.
 
-A release is a folder ``<source>/<base>/`` with ``release.yaml`` (the manifest), one JSON-lines file a split, and
-``labels.csv`` (the category of every fact that was asked, kept or not).
+A release is a folder ``<source>/<base>/`` with ``release.yaml`` (the manifest), one file a split, and the category of
+every fact that was asked, kept or not. Facts that are ours to ship stand in ``<split>.jsonl`` and ``labels.csv``. Of
+others only ids and categories do, in ``<split>.txt`` and ``labels.csv.gz``, and the facts are read from their source.
 """
 
+import gzip
 import hashlib
 import json
 from collections import Counter
@@ -15,9 +17,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from fthall import facts as sources
 from fthall.answers import normalise
 from fthall.errors import FthallError
-from fthall.files import read_jsonl, sha256, write_jsonl, write_text
+from fthall.files import atomic, read_jsonl, sha256, write_jsonl, write_text
 from fthall.paths import data_dir
 from fthall.records import Category, Fact, Release, Split
 from fthall.schema import read_yaml
@@ -110,10 +113,12 @@ def build(
     slick: Mapping[str, Any],
     min_highly_known: float = MIN_HIGHLY_KNOWN,
     seed: int = 0,
+    texts: bool = True,
 ) -> Release:
     """Draw the splits and write the release folder.
 
-    ``labels`` has the columns ``fact_id, relation, category, right`` of :func:`fthall.slick.label`.
+    ``labels`` has the columns ``fact_id, relation, category, right`` of :func:`fthall.slick.label`. Without ``texts``
+    the facts are stored by their ids alone, and a hash of what they say.
 
     Raises:
         FthallError: the folder holds a release already (they are immutable), or a split comes out too small.
@@ -123,18 +128,22 @@ def build(
     splits = split(facts, labels, sizes, min_highly_known=min_highly_known, seed=seed)
     files: dict[str, Any] = {}
     for name, chosen in splits.items():
-        path = folder / f"{name}.jsonl"
-        write_jsonl(path, map(_row, chosen))
+        path = folder / f"{name}.{'jsonl' if texts else 'txt'}"
+        if texts:
+            write_jsonl(path, map(_row, chosen))
+        else:
+            write_text(path, "".join(f"{fact.id}\n" for fact in chosen))
         files[path.name] = {
             "facts": len(chosen),
             "relations": dict(sorted(Counter(fact.relation for fact in chosen).items())),
             "sha256": sha256(path),
+            **({} if texts else {"texts_sha256": _texts(chosen)}),
         }
-    ledger = pd.DataFrame(
-        {"fact_id": labels["fact_id"], "category": labels["category"], "right": [sum(bits) for bits in labels["right"]]}
-    )
-    write_text(folder / "labels.csv", ledger.to_csv(index=False, lineterminator="\n"))
-    files["labels.csv"] = {"facts": len(ledger), "sha256": sha256(folder / "labels.csv")}
+    ledger = folder / ("labels.csv" if texts else "labels.csv.gz")
+    with atomic(ledger) as temporary:
+        content = _ledger(labels).to_csv(index=False, lineterminator="\n").encode()
+        temporary.write_bytes(content if texts else gzip.compress(content, mtime=0))
+    files[ledger.name] = {"facts": len(labels), "sha256": sha256(ledger)}
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "track": track,
@@ -150,25 +159,36 @@ def build(
     return load(str(folder))
 
 
-def load(track: str) -> Release:
-    """Load and verify a release by the name of its track, or by the path of its folder.
+def manifest(track: str) -> Mapping[str, Any]:
+    """The manifest of a release, by the name of its track, or by the path of its folder.
 
     Raises:
-        FthallError: unknown track, unreadable release, or one whose bytes differ from what its manifest says.
+        FthallError: unknown track, unreadable or altered manifest.
     """
-    folder = releases_dir() / track if track in tracks() else Path(track)
+    folder = _folder(track)
     absent = f"unknown track {track!r}; known tracks: {', '.join(tracks()) or 'none'}; or give a release's folder"
-    manifest = read_yaml(folder / "release.yaml", absent)
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+    found = read_yaml(folder / "release.yaml", absent)
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise FthallError(f"{folder}/release.yaml is no release of schema {SCHEMA}; update fthall, or fetch it again")
     try:
-        intact = manifest.get("digest") == _digest(manifest)
+        intact = found.get("digest") == _digest(found)
     except (TypeError, ValueError):  # YAML has values that JSON has not: no manifest of ours
         intact = False
     if not intact:
         raise FthallError(f"{folder}/release.yaml was altered (its digest does not match); fetch the release again")
-    for name in ("labels.csv", *(f"{split}.jsonl" for split in Split)):
-        entry = manifest["files"].get(name)
+    return found
+
+
+def verify(track: str) -> Mapping[str, Any]:
+    """Check the hash of every file of a release, and return its manifest.
+
+    Raises:
+        FthallError: unknown track, unreadable release, or one whose bytes differ from what its manifest says.
+    """
+    folder, found = _folder(track), manifest(track)
+    ledger, suffix = ("labels.csv", "jsonl") if _ships_texts(found) else ("labels.csv.gz", "txt")
+    for name in (ledger, *(f"{split}.{suffix}" for split in Split)):
+        entry = found["files"].get(name)
         if entry is None:
             raise FthallError(f"{folder}/release.yaml has no entry for {name}; fetch the release again")
         path = folder / name
@@ -176,8 +196,97 @@ def load(track: str) -> Release:
             raise FthallError(f"{path} is missing; fetch the release again")
         if sha256(path) != entry["sha256"]:
             raise FthallError(f"{path} was altered (its sha256 is not the manifest's); fetch the release again")
-    splits = {name: tuple(map(_fact, read_jsonl(folder / f"{name}.jsonl"))) for name in Split}
-    return Release(track=manifest["track"], digest=manifest["digest"], manifest=manifest, splits=splits)
+    return found
+
+
+def load(track: str) -> Release:
+    """Load and verify a release by the name of its track, or by the path of its folder.
+
+    Raises:
+        FthallError: unknown track, unreadable or altered release, or its facts are not here (it says how to get them).
+    """
+    found, folder = verify(track), _folder(track)
+    if _ships_texts(found):
+        splits = {name: tuple(map(_fact, read_jsonl(folder / f"{name}.jsonl"))) for name in Split}
+    else:
+        splits = _from_source(folder, found)
+    return Release(track=found["track"], digest=found["digest"], manifest=found, splits=splits)
+
+
+def _folder(track: str) -> Path:
+    return releases_dir() / track if track in tracks() else Path(track)
+
+
+def _ships_texts(manifest: Mapping[str, Any]) -> bool:
+    return "labels.csv.gz" not in manifest["files"]
+
+
+def _from_source(folder: Path, manifest: Mapping[str, Any]) -> dict[Split, tuple[Fact, ...]]:
+    """The facts of a release that stores ids.
+
+    Raises:
+        FthallError: the source is not here, or has other facts.
+    """
+    kept = [relation for relation, row in manifest["relations"].items() if row["kept"]]
+    source = str(manifest["source"]["name"])
+    by_id = {fact.id: fact for fact in sources.load(source, kept)}
+    splits = {}
+    for name in Split:
+        ids = (folder / f"{name}.txt").read_text(encoding="utf-8").split()
+        chosen = tuple(by_id[one] for one in ids if one in by_id)
+        if len(chosen) < len(ids) or _texts(chosen) != manifest["files"][f"{name}.txt"]["texts_sha256"]:
+            raise FthallError(f"{folder}: {source} has other facts here than when the release was made; fetch it again")
+        splits[name] = chosen
+    return splits
+
+
+def rebuilt(release: Release, track: str) -> bool:
+    """Whether the labels, by the rule and from the source as it is here, give these very splits and counts.
+
+    Args:
+        release: as loaded.
+        track: by which it was loaded.
+
+    Raises:
+        FthallError: the source is not here, or lacks facts that were labelled.
+    """
+    folder = _folder(track)
+    ledger = next(name for name in ("labels.csv", "labels.csv.gz") if name in release.manifest["files"])
+    labels = pd.read_csv(folder / ledger, keep_default_na=False)
+    source = str(release.manifest["source"]["name"])
+    facts = sources.load(source, list(release.manifest["relations"]))
+    relation = {fact.id: fact.relation for fact in facts}
+    if unknown := sorted(set(labels["fact_id"]) - relation.keys()):
+        raise FthallError(f"{folder}: {source} has no fact {unknown[0]!r}; the release was made of others")
+    labels["relation"] = [relation[fact_id] for fact_id in labels["fact_id"]]
+    rule = release.manifest["rule"]
+    again = split(
+        facts,
+        labels,
+        {name: len(chosen) for name, chosen in release.splits.items()},
+        min_highly_known=rule["min_highly_known"],
+        seed=rule["seed"],
+    )
+    counts = relation_table(labels, rule["min_highly_known"])
+    return again == dict(release.splits) and counts == release.manifest["relations"]
+
+
+def _ledger(labels: pd.DataFrame) -> pd.DataFrame:
+    """Category, right answers and questions asked of every labelled fact."""
+    return pd.DataFrame(
+        {
+            "fact_id": labels["fact_id"],
+            "category": labels["category"],
+            "right": [sum(bit is True or bit == 1 for bit in bits) for bits in labels["right"]],
+            "asked": [sum(bit is not None for bit in bits) for bits in labels["right"]],
+        }
+    )
+
+
+def _texts(facts: Sequence[Fact]) -> str:
+    """SHA-256 of what facts say, in this order."""
+    lines = (json.dumps(_row(fact), ensure_ascii=False, separators=(",", ":")) + "\n" for fact in facts)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _row(fact: Fact) -> dict[str, Any]:

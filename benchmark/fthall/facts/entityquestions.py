@@ -14,12 +14,13 @@ import tempfile
 import urllib.request
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fthall.errors import FthallError
+from fthall.facts import identifier
 from fthall.paths import cache_dir
 from fthall.records import Fact
 
@@ -75,27 +76,30 @@ def folder() -> Path:
     return found
 
 
-def load() -> list[Fact]:
-    """All facts, relations in order of number, train before dev, in the files' order.
+def load(relations: Collection[str] | None = None) -> list[Fact]:
+    """All facts, or those of some relations: relations in order of number, train before dev, in the files' order.
 
     Raises:
         FthallError: files missing, altered or unreadable.
     """
-    return read(folder()).facts
+    return read(folder(), relations=relations).facts
 
 
-def read(root: Path, *, drop_several: bool = False) -> Questions:
+def read(root: Path, *, drop_several: bool = False, relations: Collection[str] | None = None) -> Questions:
     """Read, check and clean the files.
 
     Args:
         root: folder with ``dataset/train/P17.train.json`` and the like.
         drop_several: leave out questions with several answers (Gekhman et al. 2024 do).
+        relations: only these, if given.
 
     Raises:
         FthallError: a file is missing or altered, or a question does not follow its relation's template.
     """
     questions = Questions()
     for relation in TEMPLATES:
+        if relations is not None and relation not in relations:
+            continue
         rows = {origin: _rows(root, relation, origin) for origin in ("train", "dev")}
         kept, removed = _clean(relation, rows, drop_several)
         questions.facts.extend(kept)
@@ -140,13 +144,10 @@ def _clean(
                 counts["several_answers"] += 1
             else:
                 subject = question[len(before) : len(question) - len(after)]
-                facts[question] = Fact(identifier(relation, question), relation, subject, question, given, origin)
+                facts[question] = Fact(
+                    identifier("entityquestions", relation, question), relation, subject, question, given, origin
+                )
     return list(facts.values()), Removed(**counts)
-
-
-def identifier(relation: str, question: str) -> str:
-    """Stable id of a fact, whatever is added to or removed from the files."""
-    return f"entityquestions/{relation}/{hashlib.sha256(question.encode()).hexdigest()[:12]}"
 
 
 def _cached() -> Path:
