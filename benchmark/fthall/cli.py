@@ -107,7 +107,7 @@ def _slick(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from fthall import facts, models, slick
-    from fthall.engines.hf import HfEngine
+    from fthall.engines import start
     from fthall.facts import own
 
     _quiet()
@@ -133,15 +133,26 @@ def _slick(options: argparse.Namespace) -> None:
         raise FthallError(f"{out} exists; delete it or choose another file")
     checkpoint = models.find(options.base, options.revision)
     identity = {"base": options.base, "dtype": options.dtype, "weights_sha256": models.weights_sha256(checkpoint)}
-    model, tokenizer = models.load(checkpoint, dtype=options.dtype)
-    engine = HfEngine(model, tokenizer, batch_size=options.batch_size)
+    spec = start.Spec(
+        options.engine,
+        checkpoint.location,
+        checkpoint.revision,
+        options.dtype,
+        options.batch_size,
+        options.tensor_parallel,
+    )
+    if options.workers:
+        ray = {"address": options.ray, "gpus": options.gpus_per_worker, "cpus": options.cpus_per_worker}
+        engine: Any = start.start_workers(spec, options.workers, **ray)
+    else:
+        engine = start.start(spec)
     with _progress() as progress:
         table = slick.label(
             asked,
             engine,
             config,
             labels,
-            identity={**identity, "engine": "hf"},
+            identity={**identity, "engine": options.engine},
             exemplars=mine.exemplars(config.shots) if mine else [fact for fact in every if fact.origin == "dev"],
             keep_answers=options.answers,
             on_answers=_bar(progress, "SLiCK", len(asked) * config.runs),
@@ -585,6 +596,12 @@ def _parser() -> argparse.ArgumentParser:
     slick.add_argument(
         "--adaptive", action="store_true", help="ask no more once a category is settled; same categories"
     )
+    slick.add_argument("--engine", default="hf", choices=["hf", "vllm", "generate"], help="what answers")
+    slick.add_argument("--tensor-parallel", type=_positive, default=1, help="GPUs that share the model (vllm)")
+    slick.add_argument("--workers", type=_positive, help="answer on this many workers of a Ray cluster")
+    slick.add_argument("--ray", metavar="ADDRESS", help="of a running cluster, or auto (default: one on this machine)")
+    slick.add_argument("--gpus-per-worker", type=float, default=0)
+    slick.add_argument("--cpus-per-worker", type=float, default=1)
     slick.add_argument("--answers", action="store_true", help="keep the text of every answer (slower)")
     slick.add_argument("--single-answer", action="store_true", help="leave out questions with several answers")
     slick.add_argument("--seed", type=int, default=0)

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fthall.answers import judge
-from fthall.engines import Call, Engine, each
+from fthall.engines import Call, Engine, Workers, each
 from fthall.errors import FthallError
 from fthall.files import atomic
 from fthall.prompts import ask, context_for, draw_contexts, few_shot
@@ -215,7 +215,7 @@ class _Build:
 
 def label(
     facts: Sequence[Fact],
-    engine: Engine,
+    engine: Engine | Workers,
     config: SlickConfig,
     out: Path,
     *,
@@ -237,7 +237,7 @@ def label(
 
     Args:
         facts: to label.
-        engine: that answers.
+        engine: that answers, or many workers.
         config: how to ask.
         out: the labels.
         identity: of base and engine.
@@ -286,7 +286,7 @@ def label(
 
 
 def _answered(
-    build: _Build, chunks: Sequence[Chunk], engine: Engine, done: Mapping[Any, list[Any]], journal: IO[str]
+    build: _Build, chunks: Sequence[Chunk], engine: Engine | Workers, done: Mapping[Any, list[Any]], journal: IO[str]
 ) -> Iterator[tuple[Chunk, list[Any]]]:
     """What came of each chunk, from the journal or from the engine; in any order."""
     open_ = {chunk.key: chunk for chunk in chunks if chunk.key not in done}

@@ -15,6 +15,7 @@ Prints medians over the rounds, ratios, how many answers are right, and where ve
 """
 
 import argparse
+import copy
 import json
 import statistics
 import time
@@ -26,31 +27,11 @@ import torch
 
 from fthall import facts as sources
 from fthall import models
-from fthall.answers import judge
 from fthall.engines.hf import HfEngine, group, head
+from fthall.engines.plain import GenerateEngine, judged
 from fthall.experiment import hardware
 from fthall.files import write_json
-from fthall.prompts import STOP, ask, context_for, draw_contexts, few_shot
-from fthall.records import Outcome
-
-
-def generated(model: Any, tokenizer: Any, prompts: list[str], batch_size: int, *, stop: bool) -> list[str]:
-    """The obvious script."""
-    newline = [i for i in range(len(tokenizer)) if STOP in tokenizer.decode([i])] if stop else []
-    said = []
-    for start in range(0, len(prompts), batch_size):
-        batch = tokenizer(prompts[start : start + batch_size], padding=True, return_tensors="pt").to(model.device)
-        with torch.inference_mode():
-            out = model.generate(
-                **batch,
-                max_new_tokens=16,
-                do_sample=False,
-                eos_token_id=[tokenizer.eos_token_id, *newline],
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        new = tokenizer.batch_decode(out[:, batch.input_ids.shape[1] :], skip_special_tokens=True)
-        said += [text.split(STOP, 1)[0].strip() for text in new]
-    return said
+from fthall.prompts import ask, context_for, draw_contexts, few_shot
 
 
 @torch.inference_mode()
@@ -80,13 +61,13 @@ def main() -> None:  # noqa: PLR0915 - one long table
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     model, tokenizer = models.load(models.find(options.base), dtype=options.dtype)
-    tokenizer.padding_side = "left"
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     known = [fact for fact in sources.load(options.source) if fact.relation == options.relation]
     pool = [fact for fact in known if fact.origin == "dev"]
     asked = [fact for fact in known if fact.origin == "train"][: options.questions]
     contexts = draw_contexts({options.relation: pool}, options.rounds, options.shots, 0)[options.relation]
     engine = HfEngine(model, tokenizer, batch_size=options.batch_size)
+    obvious = GenerateEngine(model, copy.deepcopy(tokenizer), batch_size=options.batch_size, stop=False)
+    stopped = GenerateEngine(model, copy.deepcopy(tokenizer), batch_size=options.batch_size)
     accepted = [fact.answers for fact in asked]
     seconds: dict[str, list[float]] = {}
     right: dict[str, list[list[bool]]] = {}
@@ -100,7 +81,7 @@ def main() -> None:  # noqa: PLR0915 - one long table
             right.setdefault(name, []).append(verdicts(found))
 
     def scored(said: list[str]) -> list[bool]:
-        return [judge(text, answers) is Outcome.CORRECT for text, answers in zip(said, accepted, strict=True)]
+        return judged(said, accepted)
 
     for number, drawn in enumerate(contexts):
         prompts = [few_shot(context_for(fact, drawn)) + ask(fact.question) for fact in asked]
@@ -112,13 +93,11 @@ def main() -> None:  # noqa: PLR0915 - one long table
             few = prompts[: options.batch_size]
             engine.right(few, accepted[: len(few)])
             engine.greedy(few)
-            generated(model, tokenizer, few, options.batch_size, stop=True)
+            stopped.greedy(few)
         timed("verified", lambda p=prompts: engine.right(p, accepted), list)
         timed("greedy", lambda p=prompts: engine.greedy(p), scored)
-        timed("generate", lambda p=prompts: generated(model, tokenizer, p, options.batch_size, stop=False), scored)
-        timed(
-            "generate, stopped", lambda p=prompts: generated(model, tokenizer, p, options.batch_size, stop=True), scored
-        )
+        timed("generate", lambda p=prompts: obvious.greedy(p), scored)
+        timed("generate, stopped", lambda p=prompts: stopped.greedy(p), scored)
         timed("floor", lambda n=new: floor(model, n, len(asked), options.batch_size), None)
 
     rate = {name: len(asked) / statistics.median(times) for name, times in seconds.items()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 OnBatch = Callable[[int], None]
 """Called with the number of answers just given, for progress."""
@@ -73,11 +73,19 @@ class Call:
     options: Mapping[str, Any]
 
 
-def each(engine: Engine, calls: Iterable[Call]) -> Iterator[tuple[Any, list[Any]]]:
-    """(key, result) of each call: one after the other, or, from an engine with an ``each`` of its own, as they come."""
-    own = getattr(engine, "each", None)
-    if own is not None:
-        yield from own(calls)
+@runtime_checkable
+class Workers(Protocol):
+    """Many engines, on as many workers."""
+
+    def each(self, calls: Iterable[Call]) -> Iterator[tuple[Any, list[Any]]]:
+        """(key, result) of each call, in any order."""
+        ...
+
+
+def each(engine: Engine | Workers, calls: Iterable[Call]) -> Iterator[tuple[Any, list[Any]]]:
+    """(key, result) of each call: by one engine, one after the other; by many as they come."""
+    if isinstance(engine, Workers):
+        yield from engine.each(calls)
         return
     for call in calls:
         yield call.key, getattr(engine, call.method)(*call.arguments, **call.options)

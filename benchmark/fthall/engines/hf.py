@@ -247,6 +247,8 @@ class HfEngine:
         Raises:
             FthallError: the model's attention cannot be shared.
         """
+        if not prompts:
+            return []
         rows: list[list[int]] = self.tokenizer(list(prompts)).input_ids
         drafts = [
             sorted({tuple(draft) for answer in answers if 0 < len(draft := self._draft(answer)) < max_new_tokens})
@@ -254,7 +256,7 @@ class HfEngine:
         ]
         chances = [0.0] * len(rows)
         with self._evaluating():
-            for length, members in group(rows) if rows else []:
+            for length, members in group(rows):
                 layers = shared.prefix(self.model, rows[members[0]][:length])
                 if not self._shares(rows[members[0]][length:], layers):
                     raise FthallError("exact chances need a model whose attention can be shared; count samples instead")
