@@ -24,6 +24,7 @@ from transformers import (
 from fthall.answers import can_become_correct, judge
 from fthall.engines import shared
 from fthall.engines.hf import HfEngine, group
+from fthall.errors import FthallError
 from fthall.records import Outcome
 
 CONTEXT = "Q: In which country is the city of Riga?\nA: Latvia\n\n"
@@ -95,6 +96,33 @@ def test_a_model_whose_attention_cannot_be_shared_is_asked_the_usual_way(
     monkeypatch.setattr(shared, "usable", lambda *_: False)
     monkeypatch.setattr(shared, "forward", None)
     assert engine.right(PROMPTS, [(text or "x",) for text in said], max_new_tokens=4) == [bool(text) for text in said]
+
+
+def test_out_of_memory_halves_the_batch_and_says_so(
+    model, tokenizer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    engine = HfEngine(model, tokenizer, batch_size=11)
+    said = engine.greedy(PROMPTS, max_new_tokens=4)
+    accepted = [(text or "x",) for text in said]
+    expected = engine.right(PROMPTS, accepted, max_new_tokens=4)
+    forward, limit, seen = shared.forward, 3, []
+
+    def tight(model, rows, layers):
+        if len(rows) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+        return forward(model, rows, layers)
+
+    monkeypatch.setattr(shared, "forward", tight)
+    assert engine.right(PROMPTS, accepted, max_new_tokens=4, on_batch=seen.append) == expected
+    assert engine.batch_size <= 3
+    assert sum(seen) == len(PROMPTS)
+    assert "going on with batches of 2" in caplog.text
+    limit = 0
+    with pytest.raises(FthallError, match="out of memory with a single prompt"):
+        engine.right(PROMPTS, accepted, max_new_tokens=4)
+    monkeypatch.setattr(shared, "forward", lambda *_: (_ for _ in ()).throw(RuntimeError("another")))
+    with pytest.raises(RuntimeError, match="another"):
+        engine.right(PROMPTS, accepted, max_new_tokens=4)
 
 
 SMALL = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}

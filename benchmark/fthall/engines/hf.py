@@ -10,8 +10,10 @@ arXiv 2211.17192, with the answer key for a draft model).
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +25,10 @@ from fthall.errors import FthallError
 from fthall.prompts import STOP
 from fthall.records import Outcome
 
+_LOG = logging.getLogger(__name__)
+_Member = TypeVar("_Member")
+_Way = tuple[int, list[int], list[int]]
+"""Number of a prompt, its tokens behind the prefix, and those of one accepted answer."""
 _Choice = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
 """(logits [rows, vocabulary], number of each row's prompt, step) to tokens [rows]."""
 
@@ -164,15 +170,40 @@ class HfEngine:
             for length, members in group(rows):
                 layers = shared.prefix(self.model, rows[members[0]][:length])
                 by_length = sorted(members, key=lambda i: len(rows[i]))  # little padding within a batch
-                for start in range(0, len(members), self.batch_size):
-                    batch = by_length[start : start + self.batch_size]
+
+                def decode(batch: list[int], length: int = length, layers: shared.Layers = layers) -> None:
                     tails = [rows[i][length:] for i in batch]
                     tokens = self._decode_batch(layers, length, tails, batch, choose, max_new_tokens)
                     for i, text in zip(batch, self._texts(tokens), strict=True):
                         answers[i] = text
                     if on_batch:
                         on_batch(len(batch))
+
+                self._in_batches(by_length, decode)
         return answers
+
+    def _in_batches(self, members: list[_Member], work: Callable[[list[_Member]], None]) -> None:
+        """Work on members in batches. Where memory does not suffice, batches are halved, from then on, and it says so.
+
+        Raises:
+            FthallError: memory does not suffice for one.
+        """
+        done = 0
+        while done < len(members):
+            batch = members[done : done + self.batch_size]
+            try:
+                work(batch)
+            except RuntimeError as error:  # torch.OutOfMemoryError is one; on a processor it is not even that
+                if not any(sign in str(error) for sign in ("out of memory", "allocate memory")):
+                    raise
+                if len(batch) == 1:
+                    raise FthallError("out of memory with a single prompt; the model is too large for here") from None
+                self.batch_size = len(batch) // 2
+                _LOG.warning("out of memory; going on with batches of %d", self.batch_size)
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                continue
+            done += len(batch)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -215,17 +246,19 @@ class HfEngine:
                 if not self._shares(rows[members[0]][length:], layers):
                     continue
                 by_length = sorted(members, key=lambda i: len(rows[i]) + len(drafts[i]))
+
+                def verify(batch: list[int], length: int = length, layers: shared.Layers = layers) -> None:
+                    tails = [rows[i][length:] for i in batch]
+                    found = self._verify(
+                        layers, tails, [drafts[i] for i in batch], [accepted[i] for i in batch], max_new_tokens
+                    )
+                    for i, verdict in zip(batch, found, strict=True):
+                        verdicts[i] = verdict
+                    if on_batch and (decided := len(found) - found.count(None)):
+                        on_batch(decided)
+
                 with shared.attention(self.model):
-                    for start in range(0, len(members), self.batch_size):
-                        batch = by_length[start : start + self.batch_size]
-                        tails = [rows[i][length:] for i in batch]
-                        found = self._verify(
-                            layers, tails, [drafts[i] for i in batch], [accepted[i] for i in batch], max_new_tokens
-                        )
-                        for i, verdict in zip(batch, found, strict=True):
-                            verdicts[i] = verdict
-                        if on_batch and (decided := len(found) - found.count(None)):
-                            on_batch(decided)
+                    self._in_batches(by_length, verify)
         open_ = [i for i, verdict in enumerate(verdicts) if verdict is None]
         said = self.greedy([prompts[i] for i in open_], max_new_tokens=max_new_tokens, on_batch=on_batch)
         for i, text in zip(open_, said, strict=True):
@@ -264,17 +297,16 @@ class HfEngine:
                     ((i, rows[i][length:], list(draft)) for i in members for draft in drafts[i]),
                     key=lambda way: len(way[1]) + len(way[2]),
                 )
+
+                def add(batch: list[_Way], layers: shared.Layers = layers) -> None:
+                    for (i, _, _), chance in zip(batch, self._chances(layers, batch, temperature, top_k), strict=True):
+                        chances[i] += chance
+
                 with shared.attention(self.model):
-                    for start in range(0, len(ways), self.batch_size):
-                        batch = ways[start : start + self.batch_size]
-                        found = self._chances(layers, batch, temperature, top_k)
-                        for (i, _, _), chance in zip(batch, found, strict=True):
-                            chances[i] += chance
+                    self._in_batches(ways, add)
         return [min(1.0, chance) for chance in chances]
 
-    def _chances(
-        self, layers: shared.Layers, ways: Sequence[tuple[int, list[int], list[int]]], temperature: float, top_k: int
-    ) -> list[float]:
+    def _chances(self, layers: shared.Layers, ways: Sequence[_Way], temperature: float, top_k: int) -> list[float]:
         """The probability of each draft behind its tail, and of ending there."""
         hidden = shared.forward(self.model, [tail + draft for _, tail, draft in ways], layers)
         ends = self._ends.to(hidden.device)
