@@ -90,6 +90,16 @@ def test_too_few_facts(sizes: tuple[int, int, int, int]) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_held_out_facts_from_what_is_left_of_train() -> None:
+    facts, labels = tiny_facts(), tiny_labels()
+    sizes = dict(zip((Split.KNOWN, Split.UNKNOWN, Split.HELD, Split.HELD_VAL), (2, 2, 8, 2), strict=True))
+    with pytest.raises(FthallError, match="for the split 'held'"):
+        splits.split(facts, labels, sizes, min_highly_known=0.3, seed=0)
+    drawn = splits.split(facts, labels, sizes, min_highly_known=0.3, seed=0, held_from="all")
+    assert {f.subject.split()[1][0] for f in drawn[Split.HELD] + drawn[Split.HELD_VAL]} == {"h", "k"}
+    assert not {f.id for f in drawn[Split.KNOWN]} & {f.id for f in drawn[Split.HELD] + drawn[Split.HELD_VAL]}
+
+
 def test_maybe_known_and_unlabelled_facts_are_in_no_split() -> None:
     facts = tiny_facts()
     labels = tiny_labels()
@@ -287,6 +297,7 @@ def by_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         base={"name": "tiny", "weights_sha256": BASE_SHA},
         slick={"preset": "custom", "runs": 2, "shots": 3, "seed": 0, "max_new_tokens": 16, "dtype": "float32"},
         texts=False,
+        held_from="all",
     )
     return folder
 
@@ -299,7 +310,9 @@ def test_a_release_of_facts_that_are_not_ours_stores_ids_alone(tmp_path: Path, b
     )
     assert b"Town" not in stored
     assert b"Land" not in stored
-    assert splits.load(str(by_ids)).splits == tiny_release(tmp_path).splits
+    loaded = splits.load(str(by_ids)).splits
+    assert loaded[Split.UNKNOWN] == tiny_release(tmp_path).splits[Split.UNKNOWN]
+    assert {split: len(facts) for split, facts in loaded.items()} == SIZES
 
 
 def test_a_source_that_is_not_here_says_how_to_get_it(by_ids: Path, monkeypatch: pytest.MonkeyPatch) -> None:

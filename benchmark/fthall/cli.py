@@ -205,6 +205,7 @@ def _release_build(options: argparse.Namespace) -> None:
         sizes=(options.known, options.unknown, options.held, options.held_val),
         min_highly_known=options.min_highly_known,
         seed=options.seed,
+        held_from=options.held_from,
     )
     say(f"{release.track}: {', '.join(f'{len(f)} {s}' for s, f in release.splits.items())}")
     say(f"release {release.digest[:12]} in {options.out}")
@@ -640,6 +641,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("known", "unknown", "held", "held-val"):
         build.add_argument(f"--{name}", type=_positive, required=True, help="facts in this split")
     build.add_argument("--min-highly-known", type=float, default=0.30, help="share a relation must have to be kept")
+    build.add_argument("--held-from", default="dev", choices=["dev", "all"], help="all: what is left of train, too")
     build.add_argument("--seed", type=int, default=0)
     check = actions.add_parser("check", help="verify every hash of a release")
     check.set_defaults(run=_release_check)

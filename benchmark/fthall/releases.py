@@ -46,6 +46,7 @@ def build_from_labels(
     sizes: tuple[int, int, int, int],
     min_highly_known: float,
     seed: int,
+    held_from: str = "dev",
 ) -> Release:
     """Read labels and write the release of the track ``<source>/<base>``, with its data card.
 
@@ -57,6 +58,7 @@ def build_from_labels(
         sizes: of known, unknown, held, held_val.
         min_highly_known: share of HighlyKnown facts that keeps a relation.
         seed: of the draw.
+        held_from: ``dev``, or ``all`` for what is left of both.
 
     Raises:
         FthallError: labels are unreadable, differ in how they were made, or are of other facts than the source now has.
@@ -101,6 +103,7 @@ def build_from_labels(
         min_highly_known=min_highly_known,
         seed=seed,
         texts=source in SHIPPED,
+        held_from=held_from,
     )
     write_text(out / "README.md", card(release))
     return release
@@ -151,6 +154,7 @@ def card(release: Release) -> str:
         how.append(f"{asked['samples']} samples a context{' by their exact chance' if chance else ''}")
     else:
         how.append("no samples: WeaklyKnown is not told from Unknown")
+    held = "dev" if rule.get("held_from", "dev") == "dev" else "what is left of train and dev"
     texts = "" if source["name"] in SHIPPED else " Only ids and categories are stored here; the facts are theirs."
     return f"""# {release.track}
 
@@ -159,7 +163,7 @@ What {base["name"]} (weights {base["weights_sha256"][:12]}) knows of {source["na
 - Facts: {source.get("attribution", source["name"])}; {source.get("license", "license not stated")}.{texts}
 - Labels: {"; ".join(how)}.
 - Rule: relations with at least {100 * rule["min_highly_known"]:g} % HighlyKnown facts; seed {rule["seed"]}; no
-  subject in two splits; `known` and `unknown` from train, `held` and `held_val` from dev.
+  subject in two splits; `known` and `unknown` from train, `held` and `held_val` from {held}.
 
 | relation | asked | {" | ".join(Category)} | HighlyKnown, share | kept |
 |---|{"---:|" * (len(Category) + 2)}---|

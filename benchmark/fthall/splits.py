@@ -29,6 +29,9 @@ SCHEMA = 1
 MIN_HIGHLY_KNOWN = 0.30
 """A relation is kept if at least this share of its facts is HighlyKnown (arXiv 2604.15574)."""
 
+HELD_FROM = {"dev": {"dev"}, "all": {"dev", "train"}}
+"""Origins of held-out facts."""
+
 
 def releases_dir() -> Path:
     """Where the shipped releases are."""
@@ -57,12 +60,19 @@ def relation_table(labels: pd.DataFrame, min_highly_known: float) -> dict[str, d
 
 
 def split(
-    facts: Sequence[Fact], labels: pd.DataFrame, sizes: Mapping[Split, int], *, min_highly_known: float, seed: int
+    facts: Sequence[Fact],
+    labels: pd.DataFrame,
+    sizes: Mapping[Split, int],
+    *,
+    min_highly_known: float,
+    seed: int,
+    held_from: str = "dev",
 ) -> dict[Split, tuple[Fact, ...]]:
     """Draw the four splits from labelled facts.
 
     ``known`` (HighlyKnown) and ``unknown`` (Unknown) come from origin ``train``; ``held_val`` and ``held``
-    (HighlyKnown) from ``dev``; all from the kept relations only. No subject stands in two splits. The order is that of
+    (HighlyKnown) from ``dev``, or, ``held_from`` ``all``, from what is left of both, where a base knows little; all
+    from the kept relations only. No subject stands in two splits. The order is that of
     a seeded hash of the fact ids, so it does not hang on the order of the files.
 
     Raises:
@@ -75,19 +85,19 @@ def split(
         key=lambda fact: hashlib.sha256(f"{seed}/{fact.id}".encode()).digest(),
     )
     wanted = {
-        Split.KNOWN: ("train", Category.HIGHLY_KNOWN),
-        Split.UNKNOWN: ("train", Category.UNKNOWN),
-        Split.HELD_VAL: ("dev", Category.HIGHLY_KNOWN),
-        Split.HELD: ("dev", Category.HIGHLY_KNOWN),
+        Split.KNOWN: ({"train"}, Category.HIGHLY_KNOWN),
+        Split.UNKNOWN: ({"train"}, Category.UNKNOWN),
+        Split.HELD_VAL: (HELD_FROM[held_from], Category.HIGHLY_KNOWN),
+        Split.HELD: (HELD_FROM[held_from], Category.HIGHLY_KNOWN),
     }
     used: dict[str, Split] = {}
     splits: dict[Split, tuple[Fact, ...]] = {}
-    for name, (origin, wants) in wanted.items():
+    for name, (origins, wants) in wanted.items():
         chosen: list[Fact] = []
         for fact in drawn:
             if len(chosen) == sizes[name]:
                 break
-            if fact.origin == origin and category[fact.id] == wants:
+            if fact.origin in origins and category[fact.id] == wants:
                 subject = normalise(fact.subject)
                 if used.setdefault(subject, name) is name:
                     chosen.append(fact)
@@ -114,6 +124,7 @@ def build(
     min_highly_known: float = MIN_HIGHLY_KNOWN,
     seed: int = 0,
     texts: bool = True,
+    held_from: str = "dev",
 ) -> Release:
     """Draw the splits and write the release folder.
 
@@ -125,7 +136,7 @@ def build(
     """
     if (folder / "release.yaml").exists():
         raise FthallError(f"{folder} holds a release already and releases never change; choose another folder")
-    splits = split(facts, labels, sizes, min_highly_known=min_highly_known, seed=seed)
+    splits = split(facts, labels, sizes, min_highly_known=min_highly_known, seed=seed, held_from=held_from)
     files: dict[str, Any] = {}
     for name, chosen in splits.items():
         path = folder / f"{name}.{'jsonl' if texts else 'txt'}"
@@ -150,7 +161,8 @@ def build(
         "source": dict(source),
         "base": dict(base),
         "slick": dict(slick),
-        "rule": {"min_highly_known": min_highly_known, "seed": seed},
+        "rule": {"min_highly_known": min_highly_known, "seed": seed}
+        | ({} if held_from == "dev" else {"held_from": held_from}),
         "relations": relation_table(labels, min_highly_known),
         "files": files,
     }
@@ -266,6 +278,7 @@ def rebuilt(release: Release, track: str) -> bool:
         {name: len(chosen) for name, chosen in release.splits.items()},
         min_highly_known=rule["min_highly_known"],
         seed=rule["seed"],
+        held_from=rule.get("held_from", "dev"),
     )
     counts = relation_table(labels, rule["min_highly_known"])
     return again == dict(release.splits) and counts == release.manifest["relations"]
