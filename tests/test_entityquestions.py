@@ -162,3 +162,16 @@ def test_the_real_files() -> None:
     wexford = by_question["What is the capital of County Wexford?"]
     assert (wexford.subject, wexford.answers, wexford.origin) == ("County Wexford", ("Wexford",), "dev")
     assert all(fact.subject.strip() and all(answer.strip() for answer in fact.answers) for fact in found.facts)
+    card = (Path(__file__).parent.parent / "leaderboard/pages/data-entityquestions.md").read_text(encoding="utf-8")
+    for relation, template in eq.TEMPLATES.items():
+        of = [fact for fact in found.facts if fact.relation == relation]
+        removed = found.removed[relation]
+        cells = [
+            relation,
+            template,
+            sum(fact.origin == "train" for fact in of),
+            sum(fact.origin == "dev" for fact in of),
+            sum(len(fact.answers) > 1 for fact in of),
+            *(removed.repeated, removed.ambiguous, removed.overlapping),
+        ]
+        assert f"| {' | '.join(map(str, cells))} |" in card
