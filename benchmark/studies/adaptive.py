@@ -1,0 +1,46 @@
+"""How many questions does an adaptive build ask, and how few could anybody ask?
+
+    python benchmark/studies/adaptive.py P17.parquet P36.parquet
+
+From labels made with ``fthall slick --adaptive``. Whoever wants the same HighlyKnown and Unknown facts must ask those
+in every context, and any other fact at least twice: once right, once wrong. That is the bound.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from fthall import releases
+from fthall.files import write_json
+from fthall.records import Category
+
+
+def main() -> None:
+    """Count and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("labels", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    found = {}
+    for path in options.labels:
+        table, _ = releases.read_labels(path)
+        for relation, rows in table.groupby("relation"):
+            runs = len(rows["right"].iloc[0])
+            asked = sum(bit is not None for bits in rows["right"] for bit in bits)
+            mixed = int((rows["category"] == Category.MAYBE_KNOWN).sum())
+            least = (len(rows) - mixed) * runs + 2 * mixed
+            found[str(relation)] = {
+                "facts": len(rows),
+                **{str(c): int((rows["category"] == c).sum()) for c in (Category.HIGHLY_KNOWN, Category.UNKNOWN)},
+                "questions": len(rows) * runs,
+                "asked": asked,
+                "fewer": round(len(rows) * runs / asked, 2),
+                "bound": round(len(rows) * runs / least, 2),
+            }
+    if options.out:
+        write_json(options.out, found)
+    print(json.dumps(found, indent=1))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
