@@ -1,12 +1,20 @@
 """Plain generate as the reference of the engines, exact chances, and many workers on Ray."""
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from builders import fact
 from fthall.engines import Call, each
@@ -102,6 +110,51 @@ def test_an_engine_by_its_name(tiny_base: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(FthallError, match=r"needs Ray; type: pip install 'fthall\[ray\]'"):
         start_workers(spec, 2, address=None, gpus=0, cpus=1)
+
+
+SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+LLAMA_31 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda size: Qwen2ForCausalLM(
+            Qwen2Config(
+                **SHAPE, vocab_size=size, num_key_value_heads=2, initializer_range=0.3, use_sliding_window=False
+            )
+        ),
+        lambda size: LlamaForCausalLM(
+            LlamaConfig(
+                **SHAPE,
+                vocab_size=size,
+                num_key_value_heads=2,
+                initializer_range=0.3,
+                tie_word_embeddings=False,
+                rope_parameters={**LLAMA_31, "rope_theta": 500000.0, "original_max_position_embeddings": 8192},
+            )
+        ),
+    ],
+    ids=["qwen2.5", "llama3.1"],
+)
+def test_labels_of_the_papers_architectures_are_those_of_plain_generate(
+    make, tiny_base: Path, tmp_path: Path, tokenizer
+):
+    torch.manual_seed(1)
+    folder = tmp_path / "model"
+    make(len(tokenizer) + 8).save_pretrained(folder)  # a tokenizer loaded as that of Qwen has a token more
+    tokenizer.save_pretrained(folder)
+    said = start(Spec("generate", str(folder), None, "float32")).greedy(PROMPTS[:1], max_new_tokens=2)
+    known = [replace(one, answers=(said[0] or "x", one.answers[0])) for one in facts()]
+    tables = [
+        label(known, start(Spec(engine, str(folder), None, "float32")), CONFIG, tmp_path / engine, identity=IDENTITY)
+        for engine in ("hf", "generate")
+    ]
+    assert [list(bits) for bits in tables[0]["right"]] == [list(bits) for bits in tables[1]["right"]]
+    assert len(tables[0]) == len(known)
+
+
+CONFIG, IDENTITY = SlickConfig(runs=3, shots=2, max_new_tokens=2), {"base": "fake"}
 
 
 def facts():
