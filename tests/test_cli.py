@@ -30,6 +30,7 @@ COMMANDS = [
     ["tasks-dir"],
     ["tracks"],
     ["slick"],
+    ["stability"],
     ["release"],
     ["release", "build"],
     ["release", "check"],

@@ -1,9 +1,16 @@
 """How sure labels are, by hand and on labels without doubt."""
 
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from builders import fact
+from fthall.cli import main
 from fthall.errors import FthallError
+from fthall.slick import SlickConfig, label
 from fthall.stability import greedy_categories, stability
 
 Y, N = True, False
@@ -52,3 +59,25 @@ def test_adaptive_labels_and_single_runs_are_refused() -> None:
     for right in ([], [[Y]]):
         with pytest.raises(FthallError, match="two runs or more"):
             stability(right)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = tmp_path / "labels.parquet"
+    facts = [fact(f"y{n}", origin="dev") for n in range(6)]
+    label(facts, Knowing(), SlickConfig(runs=4, shots=2), labels, identity={"base": "b", "dtype": "d", **SHA})
+    assert main(["stability", str(labels)]) == 0
+    assert "6 facts, 4 runs. Two halves of the runs agree on 100.0 %" in capsys.readouterr().out
+    assert main(["stability", str(labels), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["again"]["HighlyKnown"] == pytest.approx(100)
+    assert main(["stability", str(tmp_path / "none")]) == 2
+    assert "no labels file" in capsys.readouterr().err
+
+
+SHA = {"weights_sha256": "ab" * 32}
+
+
+class Knowing:
+    """Knows everything."""
+
+    def right(self, prompts: Sequence[str], accepted: Sequence[Sequence[str]], **_: object) -> list[bool]:
+        return [True] * len(prompts)
