@@ -81,3 +81,21 @@ def test_the_numbers_of_the_method_page_are_those_of_the_committed_results():
     assert read_json(controls / "reference.json")["passed"]
     assert all(93 <= row["coverage"] <= 97 for row in read_json(studies / "coverage.json")["scenes"].values())
     assert all(row["ranks"] <= 5 for name, row in errors.items() if ", 1 seeds" not in name)
+
+
+def test_the_numbers_of_the_slick_page_are_those_of_the_committed_results():
+    page = " ".join((ROOT / "leaderboard/pages/slick.md").read_text(encoding="utf-8").split())
+    studies = ROOT / "leaderboard/studies"
+    speed = read_json(studies / "engine-speed.json")
+    rows = [f"| {rate:.1f} |" for rate in speed["questions_a_second"].values()]
+    for row in read_json(studies / "adaptive.json").values():
+        rows.append(f"| {row['questions']:,} | {row['asked']:,} | {row['fewer']:.2f} × | {row['bound']:.2f} × |")
+    for at in read_json(studies / "stability-geonames.json")["at"]:
+        rows.append(f"| {at['runs']} | {at['shares']['Unknown']:.1f} | {at['shares']['HighlyKnown']:.1f} |")
+    found = read_json(studies / "chances.json")
+    rows.append(f"add up to {found['expected_from_chances']} ± {found['its_standard_deviation']}")
+    assert [row for row in rows if row not in page] == []
+    assert speed["verified_against_generate"] >= 7
+    assert speed["verified_against_vllm"] >= 4
+    assert speed["verified_share_of_floor"] >= 0.6
+    assert not any(read_json(studies / "engine-speed-float32.json")["verdicts_unlike_generate"].values())
