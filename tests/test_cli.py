@@ -95,6 +95,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["release", "build", "x.parquet", "--out", "x", *BUILD[:-1], "many"],
         ["slick", "--out", "x", "--batch-size", "0"],
         ["slick", "--out", "x", "--dtype", "float8"],
+        ["slick", "--out", "x", "--samples", "-1"],
+        ["slick", "--out", "x", "--gpus-per-worker", "nan"],
         ["evaluate"],
     ],
 )

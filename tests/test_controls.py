@@ -99,7 +99,7 @@ class Forgetful:
 
 def test_null_forgetting_by_hand(tmp_path: Path, release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = [fact(f"h{n}", origin="dev") for n in range(1, 9)]
-    monkeypatch.setattr(controls.sources, "load", lambda name: pool)
+    monkeypatch.setattr(controls.sources, "load", lambda name, relations=None: pool)
     engine = Forgetful()
     found = controls.null(release, engine, tmp_path / "null.parquet", identity={"base": "tiny"}, runs=3)
     assert found["missed"] == 50
@@ -139,7 +139,9 @@ def test_a_checkpoint_asked_again_from_the_command_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(controls.sources, "load", lambda name: [fact(f"h{n}", origin="dev") for n in range(1, 9)])
+    monkeypatch.setattr(
+        controls.sources, "load", lambda name, relations=None: [fact(f"h{n}", origin="dev") for n in range(1, 9)]
+    )
     places = [
         write_submission_folder(
             tmp_path / "submissions",

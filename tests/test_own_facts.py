@@ -122,3 +122,14 @@ def test_the_command(tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "known.csv.labels.parquet").exists()
     assert main([*options, "--out", str(out)]) == 2
     assert "exists; delete it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--relations", "a"], ["--single-answer"]])
+def test_what_chooses_from_a_source_is_refused_for_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [{"question": "q?", "answers": ["x", "y"]}])
+    out = tmp_path / "out.jsonl"
+    assert main(["slick", "--facts", str(tmp_path / "a.jsonl"), "--out", str(out), *option]) == 2
+    assert "leave rows out of the file" in capsys.readouterr().err
+    assert not out.exists()

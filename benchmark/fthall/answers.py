@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from fthall.records import Outcome
 
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _ARTICLE_WORDS = ("a", "an", "the")
+_ARTICLES = re.compile(rf"\b(?:{'|'.join(_ARTICLE_WORDS)})\b")
 _DROPPED = str.maketrans("", "", string.punctuation + "‘’“”ʻʼ′«»‐–—…·")
 # Letters that NFKD leaves whole though English text writes them with plain ones.
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ß": "ss"})

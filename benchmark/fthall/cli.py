@@ -1,6 +1,7 @@
 """The command line: one thin command a stage, every heavy import inside the command that needs it."""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -111,9 +112,13 @@ def _slick(options: argparse.Namespace) -> None:
     from fthall.facts import own
 
     _quiet()
+    if options.facts and (options.relations or options.single_answer):
+        raise FthallError(
+            "--relations and --single-answer choose from a source; with --facts leave rows out of the file"
+        )
     mine = own.read(options.facts) if options.facts else None
     every = list(mine.facts) if mine else facts.load(options.source)
-    asked = _chosen(every, None if mine else options.relations)
+    asked = _chosen(every, options.relations)
     if options.single_answer:
         asked = [fact for fact in asked if len(fact.answers) == 1]
     config = replace(
@@ -159,8 +164,8 @@ def _slick(options: argparse.Namespace) -> None:
         )
     for category, count in table["category"].value_counts().items():
         say(f"{category:>12}  {count:6d}  {100 * count / len(table):5.1f} %")
-    questions = sum(bit is not None for bits in table["right"] for bit in bits)
     if config.adaptive:
+        questions = sum(slick.tally(bits)[1] for bits in table["right"])
         say(f"asked {questions} of {len(table) * config.runs} questions; the others no longer decided anything")
     if mine:
         counts = own.annotate(mine, table, out)
@@ -607,7 +612,7 @@ def _parser() -> argparse.ArgumentParser:
     slick.add_argument("--preset", default="kaplan2026", choices=["kaplan2026", "gekhman2024"])
     slick.add_argument("--runs", type=_positive, help="contexts a question is asked in (default: the preset's)")
     slick.add_argument("--shots", type=_positive, help="exemplars a context (default: the preset's)")
-    slick.add_argument("--samples", type=int, help="sampled answers a context where no greedy one is right")
+    slick.add_argument("--samples", type=_count, help="sampled answers a context where no greedy one is right")
     slick.add_argument("--exact", action="store_true", help="compute the chance of a right sample, draw none")
     slick.add_argument(
         "--adaptive", action="store_true", help="ask no more once a category is settled; same categories"
@@ -616,8 +621,8 @@ def _parser() -> argparse.ArgumentParser:
     slick.add_argument("--tensor-parallel", type=_positive, default=1, help="GPUs that share the model (vllm)")
     slick.add_argument("--workers", type=_positive, help="answer on this many workers of a Ray cluster")
     slick.add_argument("--ray", metavar="ADDRESS", help="of a running cluster, or auto (default: one on this machine)")
-    slick.add_argument("--gpus-per-worker", type=float, default=0)
-    slick.add_argument("--cpus-per-worker", type=float, default=1)
+    slick.add_argument("--gpus-per-worker", type=_share, default=0)
+    slick.add_argument("--cpus-per-worker", type=_share, default=1)
     slick.add_argument("--answers", action="store_true", help="keep the text of every answer (slower)")
     slick.add_argument("--single-answer", action="store_true", help="leave out questions with several answers")
     slick.add_argument("--seed", type=int, default=0)
@@ -705,7 +710,7 @@ def _parser() -> argparse.ArgumentParser:
     of_null = kind("null", "the base asked again in fresh contexts: what choosing 'always right' facts costs")
     of_null.add_argument("model", nargs="?", help="a fine-tuned checkpoint instead: what is lost, what out of reach")
     of_null.add_argument(
-        "--samples", type=int, default=0, help="sampled answers a context where no greedy one is right"
+        "--samples", type=_count, default=0, help="sampled answers a context where no greedy one is right"
     )
     of_null.add_argument("--submission", type=Path, help="the checkpoint's: what are the facts now that it forgot?")
     of_null.add_argument("--seed", type=int, default=1, help="of the contexts")
@@ -730,6 +735,20 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 0 on")
     return value
 
 

@@ -76,7 +76,9 @@ def null(
         raise FthallError(f"seed {seed} is the one the labels were made with; fresh contexts need another")
     config = replace(made_with, seed=seed, runs=runs or made_with.runs, samples=samples)
     held = release.splits[Split.HELD]
-    pool = [fact for fact in sources.load(str(release.manifest["source"]["name"])) if fact.origin == "dev"]
+    relations = sorted({fact.relation for fact in held})
+    known = sources.load(str(release.manifest["source"]["name"]), relations)
+    pool = [fact for fact in known if fact.origin == "dev"]
     table = slick.label(held, engine, config, out, identity=dict(identity), exemplars=pool, on_answers=on_answers)
     share = {fact_id: sum(right) / len(right) for fact_id, right in zip(table["fact_id"], table["right"], strict=True)}
     missed = [1 - share[fact.id] for fact in held]

@@ -11,7 +11,7 @@ A build asks run by run, in chunks of one relation; every answered chunk is in t
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -84,6 +84,12 @@ def categorise(greedy_right: Sequence[bool], sampled_right: Sequence[bool] = ())
     return Category.WEAKLY_KNOWN if any(sampled_right) else Category.UNKNOWN
 
 
+def tally(verdicts: Iterable[bool | None]) -> tuple[int, int]:
+    """(right, asked) of a fact's verdicts, the ``right`` of a label; None where an adaptive build did not ask."""
+    asked = [verdict for verdict in verdicts if verdict is not None]
+    return sum(map(bool, asked)), len(asked)
+
+
 def likely(chances: Sequence[float], samples: int) -> bool:
     """Whether it is likelier than not that any of ``samples`` samples a context is right, given each one's chance."""
     none = sum(math.log1p(-chance) if chance < 1 else -math.inf for chance in chances)
@@ -109,9 +115,9 @@ class Chunk:
         return self.kind, self.run, self.relation, self.number
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Build:
-    """A labelling under way."""
+    """A labelling under way: what is known so far is filled in."""
 
     facts: Sequence[Fact]
     config: SlickConfig
@@ -125,8 +131,8 @@ class _Build:
 
     def __post_init__(self) -> None:
         shape = len(self.facts), self.config.runs
-        object.__setattr__(self, "greedy", np.full(shape, -1, dtype=np.int8))
-        object.__setattr__(self, "sampled", np.full(shape, -1, dtype=np.float32))
+        self.greedy = np.full(shape, -1, dtype=np.int8)
+        self.sampled = np.full(shape, -1, dtype=np.float32)
 
     def chunks(self, kind: str, run: int) -> list[Chunk]:
         """What is still to be asked in this run, given the runs before it; the same after a restart."""

@@ -24,6 +24,7 @@ from fthall.files import atomic, read_jsonl, sha256, write_jsonl, write_text
 from fthall.paths import data_dir
 from fthall.records import Category, Fact, Release, Split
 from fthall.schema import read_yaml
+from fthall.slick import tally
 
 SCHEMA = 1
 MIN_HIGHLY_KNOWN = 0.30
@@ -72,8 +73,8 @@ def split(
 
     ``known`` (HighlyKnown) and ``unknown`` (Unknown) come from origin ``train``; ``held_val`` and ``held``
     (HighlyKnown) from ``dev``, or, ``held_from`` ``all``, from what is left of both, where a base knows little; all
-    from the kept relations only. No subject stands in two splits. The order is that of
-    a seeded hash of the fact ids, so it does not hang on the order of the files.
+    from the kept relations only. No subject stands in two splits. The order is that of a seeded hash of the fact ids,
+    so it does not hang on the order of the files.
 
     Raises:
         FthallError: a split comes out smaller than its size asks.
@@ -137,9 +138,10 @@ def build(
     if (folder / "release.yaml").exists():
         raise FthallError(f"{folder} holds a release already and releases never change; choose another folder")
     splits = split(facts, labels, sizes, min_highly_known=min_highly_known, seed=seed, held_from=held_from)
+    ledger, suffix = _names(texts)
     files: dict[str, Any] = {}
     for name, chosen in splits.items():
-        path = folder / f"{name}.{'jsonl' if texts else 'txt'}"
+        path = folder / f"{name}.{suffix}"
         if texts:
             write_jsonl(path, map(_row, chosen))
         else:
@@ -150,11 +152,10 @@ def build(
             "sha256": sha256(path),
             **({} if texts else {"texts_sha256": _texts(chosen)}),
         }
-    ledger = folder / ("labels.csv" if texts else "labels.csv.gz")
-    with atomic(ledger) as temporary:
+    with atomic(folder / ledger) as temporary:
         content = _ledger(labels).to_csv(index=False, lineterminator="\n").encode()
         temporary.write_bytes(content if texts else gzip.compress(content, mtime=0))
-    files[ledger.name] = {"facts": len(labels), "sha256": sha256(ledger)}
+    files[ledger] = {"facts": len(labels), "sha256": sha256(folder / ledger)}
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "track": track,
@@ -198,7 +199,7 @@ def verify(track: str) -> Mapping[str, Any]:
         FthallError: unknown track, unreadable release, or one whose bytes differ from what its manifest says.
     """
     folder, found = _folder(track), manifest(track)
-    ledger, suffix = ("labels.csv", "jsonl") if _ships_texts(found) else ("labels.csv.gz", "txt")
+    ledger, suffix = _names(_ships_texts(found))
     for name in (ledger, *(f"{split}.{suffix}" for split in Split)):
         entry = found["files"].get(name)
         if entry is None:
@@ -227,6 +228,11 @@ def load(track: str) -> Release:
 
 def _folder(track: str) -> Path:
     return releases_dir() / track if track in tracks() else Path(track)
+
+
+def _names(texts: bool) -> tuple[str, str]:
+    """Of the file of categories, and how those of the splits end: with the facts' texts, or with ids alone."""
+    return ("labels.csv", "jsonl") if texts else ("labels.csv.gz", "txt")
 
 
 def _ships_texts(manifest: Mapping[str, Any]) -> bool:
@@ -263,7 +269,7 @@ def rebuilt(release: Release, track: str) -> bool:
         FthallError: the source is not here, or lacks facts that were labelled.
     """
     folder = _folder(track)
-    ledger = next(name for name in ("labels.csv", "labels.csv.gz") if name in release.manifest["files"])
+    ledger, _ = _names(_ships_texts(release.manifest))
     labels = pd.read_csv(folder / ledger, keep_default_na=False)
     source = str(release.manifest["source"]["name"])
     facts = sources.load(source, list(release.manifest["relations"]))
@@ -286,14 +292,8 @@ def rebuilt(release: Release, track: str) -> bool:
 
 def _ledger(labels: pd.DataFrame) -> pd.DataFrame:
     """Category, right answers and questions asked of every labelled fact."""
-    return pd.DataFrame(
-        {
-            "fact_id": labels["fact_id"],
-            "category": labels["category"],
-            "right": [sum(bit is True or bit == 1 for bit in bits) for bits in labels["right"]],
-            "asked": [sum(bit is not None for bit in bits) for bits in labels["right"]],
-        }
-    )
+    counts = pd.DataFrame(map(tally, labels["right"]), columns=["right", "asked"], index=labels.index)
+    return labels[["fact_id", "category"]].join(counts)
 
 
 def _texts(facts: Sequence[Fact]) -> str:

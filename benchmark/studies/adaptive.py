@@ -13,6 +13,7 @@ from pathlib import Path
 from fthall import releases
 from fthall.files import write_json
 from fthall.records import Category
+from fthall.slick import tally
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
         table, _ = releases.read_labels(path)
         for relation, rows in table.groupby("relation"):
             runs = len(rows["right"].iloc[0])
-            asked = sum(bit is not None for bits in rows["right"] for bit in bits)
+            asked = sum(tally(bits)[1] for bits in rows["right"])
             mixed = int((rows["category"] == Category.MAYBE_KNOWN).sum())
             least = (len(rows) - mixed) * runs + 2 * mixed
             found[str(relation)] = {

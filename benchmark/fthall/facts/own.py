@@ -17,6 +17,7 @@ from fthall.errors import FthallError
 from fthall.facts import identifier
 from fthall.files import atomic, read_jsonl
 from fthall.records import Fact
+from fthall.slick import tally
 
 FORMATS = (".jsonl", ".csv", ".parquet")
 RELATION = "all"
@@ -95,8 +96,7 @@ def annotate(own: Own, labels: pd.DataFrame, out: Path) -> Mapping[str, int]:
     found = [by_id[fact_id] for fact_id in own.ids]
     rows = own.rows.copy()
     rows["category"] = [row.category for row in found]
-    rows["right"] = [sum(bit is True for bit in row.right) for row in found]
-    rows["asked"] = [sum(bit is not None for bit in row.right) for row in found]
+    rows["right"], rows["asked"] = zip(*(tally(row.right) for row in found), strict=True)
     with atomic(out) as temporary:
         write(rows, temporary)
     return Counter(rows["category"])
