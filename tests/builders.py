@@ -15,6 +15,22 @@ from fthall.records import Category, Fact, Outcome, Release, Split
 
 TRACK = "geonames/tiny"
 BASE_SHA = "ab" * 32
+EXEMPLAR = "Q: In which country is the city of Riga?\nA: Latvia\n\n"
+CITIES = (
+    "Oslo",
+    "Bo",
+    "Ulaanbaatar the Great",
+    "Zürich",
+    "Minsk",
+    "X",
+    "San José",
+    "Łódź",
+    "A",
+    "New York City",
+    "Rome",
+)
+PROMPTS = [f"{EXEMPLAR}Q: In which country is the city of {city}?\nA:" for city in CITIES]
+"""A few that begin alike."""
 SIZES = {Split.KNOWN: 3, Split.UNKNOWN: 3, Split.HELD: 4, Split.HELD_VAL: 2}
 
 

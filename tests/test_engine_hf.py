@@ -1,28 +1,11 @@
 """The shared-prefix engine against plain generation."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
+from builders import PROMPTS
 from fthall.engines.hf import HfEngine
-
-CONTEXT = "Q: In which country is the city of Riga?\nA: Latvia\n\n"
-PROMPTS = [
-    CONTEXT + f"Q: In which country is the city of {name}?\nA:"
-    for name in ("Oslo", "Bo", "Ulaanbaatar the Great", "Zürich", "Minsk", "X")
-]
-
-
-@pytest.fixture(scope="module")
-def model(tiny_base: Path):
-    return AutoModelForCausalLM.from_pretrained(tiny_base).eval()
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tiny_base: Path):
-    return AutoTokenizer.from_pretrained(tiny_base)
 
 
 def plainly(model, tokenizer, prompt: str, max_new_tokens: int) -> str:
@@ -71,7 +54,7 @@ def test_progress_counts_every_prompt_and_training_mode_is_restored(model, token
     model.train()
     seen: list[int] = []
     HfEngine(model, tokenizer, batch_size=4).greedy(PROMPTS, max_new_tokens=2, on_batch=seen.append)
-    assert seen == [4, 2]
+    assert seen == [4, 4, 3]
     assert model.training
     model.eval()
 

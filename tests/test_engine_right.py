@@ -1,14 +1,10 @@
 """Verdicts by verified drafts against generate-then-score, and the shared attention against the usual one."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
     Gemma2Config,
     Gemma2ForCausalLM,
     GPT2Config,
@@ -21,37 +17,12 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from builders import PROMPTS
 from fthall.answers import can_become_correct, judge
 from fthall.engines import shared
 from fthall.engines.hf import HfEngine, group
 from fthall.errors import FthallError
 from fthall.records import Outcome
-
-CONTEXT = "Q: In which country is the city of Riga?\nA: Latvia\n\n"
-NAMES = (
-    "Oslo",
-    "Bo",
-    "Ulaanbaatar the Great",
-    "Zürich",
-    "Minsk",
-    "X",
-    "San José",
-    "Łódź",
-    "A",
-    "New York City",
-    "Rome",
-)
-PROMPTS = [CONTEXT + f"Q: In which country is the city of {name}?\nA:" for name in NAMES]
-
-
-@pytest.fixture(scope="module")
-def model(tiny_base: Path):
-    return AutoModelForCausalLM.from_pretrained(tiny_base).eval()
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tiny_base: Path):
-    return AutoTokenizer.from_pretrained(tiny_base)
 
 
 def accepted_answers(said: list[str]) -> list[tuple[str, ...]]:

@@ -8,15 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
 )
 
-from builders import fact
+from builders import PROMPTS, fact
 from fthall.engines import Call, each
 from fthall.engines.hf import HfEngine
 from fthall.engines.plain import GenerateEngine
@@ -25,37 +23,11 @@ from fthall.errors import FthallError
 from fthall.slick import SlickConfig, label
 from mortal import Mortal
 
-CONTEXT = "Q: In which country is the city of Riga?\nA: Latvia\n\n"
-NAMES = (
-    "Oslo",
-    "Bo",
-    "Ulaanbaatar the Great",
-    "Zürich",
-    "Minsk",
-    "X",
-    "San José",
-    "Łódź",
-    "A",
-    "New York City",
-    "Rome",
-)
-PROMPTS = [CONTEXT + f"Q: In which country is the city of {name}?\nA:" for name in NAMES]
-
-
-@pytest.fixture(scope="module")
-def model(tiny_base: Path):
-    return AutoModelForCausalLM.from_pretrained(tiny_base).eval()
-
-
-@pytest.fixture
-def tokenizer(tiny_base: Path):
-    return AutoTokenizer.from_pretrained(tiny_base)
-
 
 @pytest.mark.parametrize("stop", [True, False])
-def test_our_engine_answers_as_plain_generate(model, tokenizer, tiny_base: Path, stop: bool):
+def test_our_engine_answers_as_plain_generate(model, tokenizer, stop: bool):
     plain = GenerateEngine(model, tokenizer, batch_size=4, stop=stop)
-    ours = HfEngine(model, AutoTokenizer.from_pretrained(tiny_base), batch_size=3)
+    ours = HfEngine(model, tokenizer, batch_size=3)
     seen: list[int] = []
     said = plain.greedy(PROMPTS, max_new_tokens=8, on_batch=seen.append)
     assert seen == [4, 4, 3]

@@ -6,21 +6,18 @@ From labels made with ``fthall slick --adaptive``. Whoever wants the same Highly
 in every context, and any other fact at least twice: once right, once wrong. That is the bound.
 """
 
-import argparse
-import json
 from pathlib import Path
 
+import study
 from fthall import releases
-from fthall.files import write_json
 from fthall.records import Category
 from fthall.slick import tally
 
 
 def main() -> None:
     """Count and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = study.parser(__doc__)
     parser.add_argument("labels", type=Path, nargs="+")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     found = {}
     for path in options.labels:
@@ -38,9 +35,7 @@ def main() -> None:
                 "fewer": round(len(rows) * runs / asked, 2),
                 "bound": round(len(rows) * runs / least, 2),
             }
-    if options.out:
-        write_json(options.out, found)
-    print(json.dumps(found, indent=1))  # noqa: T201
+    study.tell(found, options.out)
 
 
 if __name__ == "__main__":

@@ -8,33 +8,29 @@ would be binomial with that chance: the counts would add up to the sum of the ch
 deviation.
 """
 
-import argparse
-import json
 import time
-from pathlib import Path
 
 import numpy as np
 
+import study
 from fthall import facts as sources
 from fthall import models, slick
 from fthall.answers import judge
 from fthall.engines.hf import HfEngine
 from fthall.experiment import hardware
-from fthall.files import write_json
 from fthall.prompts import ask, context_for, draw_contexts, few_shot
 from fthall.records import Outcome
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = study.parser(__doc__)
     parser.add_argument("--base", default=models.EMBEDDED)
     parser.add_argument("--source", default="entityquestions")
     parser.add_argument("--relation", default="P17")
     parser.add_argument("--questions", type=int, default=400)
     parser.add_argument("--contexts", type=int, default=5)
     parser.add_argument("--dtype", default="bfloat16")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     preset = slick.PRESETS["gekhman2024"]
     how = {"temperature": preset.temperature, "top_k": preset.top_k}
@@ -88,9 +84,7 @@ def main() -> None:
         "seconds_samples": round(of_samples, 1),
         "ratio": round(of_samples / of_chances, 1),
     }
-    if options.out:
-        write_json(options.out, result)
-    print(json.dumps(result, indent=1))  # noqa: T201
+    study.tell(result, options.out)
 
 
 if __name__ == "__main__":

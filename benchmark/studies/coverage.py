@@ -7,16 +7,11 @@ facts of a subject share one fate, otherwise each has its own: ``lost`` of them 
 ``gained`` in the model alone. The interval of forgetting is the one fthall publishes (:mod:`fthall.stats`).
 """
 
-import argparse
-import json
-import os
-import platform
-from pathlib import Path
-
 import numpy as np
 
+import study
 from fthall import stats
-from fthall.files import write_json
+from fthall.experiment import hardware
 
 SCENES = {
     "this track: 380 subjects of one fact, 11 points": (380, 1, 0.0, 0.12, 0.01),
@@ -37,13 +32,13 @@ def simulate(
     rng = np.random.default_rng(seed)
     fates, chances = np.array([1, -1, 0]), [lost, gained, 1 - lost - gained]
     hit, width = 0, 0.0
-    for study in range(studies):
+    for number in range(studies):
         facts = rng.integers(1, most + 1, subjects)
         of_item = np.repeat(np.arange(subjects), facts)
         shared = np.repeat(rng.random(subjects) < together, facts)
         common = np.repeat(rng.choice(fates, subjects, p=chances), facts)
         values = np.where(shared, common, rng.choice(fates, len(of_item), p=chances))
-        drawn = stats.resample(of_item.tolist(), [str(s % RELATIONS) for s in of_item], count=1000, seed=study)
+        drawn = stats.resample(of_item.tolist(), [str(s % RELATIONS) for s in of_item], count=1000, seed=number)
         low, high = map(float, drawn.interval(values, extremes=(-1.0, 1.0)))
         hit += low <= lost - gained <= high
         width += high - low
@@ -52,20 +47,16 @@ def simulate(
 
 def main() -> None:
     """Run all scenes and print them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = study.parser(__doc__)
     parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     found = {
         name: simulate(*scene, studies=options.studies, seed=options.seed)  # type: ignore[arg-type]
         for name, scene in SCENES.items()
     }
-    machine = f"{os.cpu_count()} CPU cores, {platform.machine()}"
-    result = {"studies": options.studies, "seed": options.seed, "machine": machine, "scenes": found}
-    if options.out:
-        write_json(options.out, result)
-    print(json.dumps(result, indent=1))  # noqa: T201
+    result = {"studies": options.studies, "seed": options.seed, "machine": hardware(), "scenes": found}
+    study.tell(result, options.out)
 
 
 if __name__ == "__main__":

@@ -17,23 +17,20 @@ Sides, in turn, in one process, on the same real questions behind the same exemp
 Prints medians over the rounds, ratios, how many answers are right, and where verdicts differ from generate-then-score.
 """
 
-import argparse
-import copy
-import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
+import study
 from fthall import facts as sources
 from fthall import models
+from fthall.engines import judged
 from fthall.engines.hf import HfEngine, group, head
-from fthall.engines.plain import GenerateEngine, judged
+from fthall.engines.plain import GenerateEngine
 from fthall.experiment import hardware
-from fthall.files import write_json
 from fthall.prompts import ask, context_for, draw_contexts, few_shot
 
 
@@ -52,7 +49,7 @@ def floor(model: Any, tokens: int, questions: int, batch_size: int) -> None:
 
 def main() -> None:  # noqa: PLR0915 - one long table
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = study.parser(__doc__)
     parser.add_argument("--base", default=models.EMBEDDED)
     parser.add_argument("--source", default="entityquestions")
     parser.add_argument("--relation", default="P17")
@@ -62,7 +59,6 @@ def main() -> None:  # noqa: PLR0915 - one long table
     parser.add_argument("--batch-size", type=int, default=96)
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--vllm", action="store_true")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     model, tokenizer = models.load(models.find(options.base), dtype=options.dtype)
     known = [fact for fact in sources.load(options.source) if fact.relation == options.relation]
@@ -70,8 +66,8 @@ def main() -> None:  # noqa: PLR0915 - one long table
     asked = [fact for fact in known if fact.origin == "train"][: options.questions]
     contexts = draw_contexts({options.relation: pool}, options.rounds, options.shots, 0)[options.relation]
     engine = HfEngine(model, tokenizer, batch_size=options.batch_size)
-    obvious = GenerateEngine(model, copy.deepcopy(tokenizer), batch_size=options.batch_size, stop=False)
-    stopped = GenerateEngine(model, copy.deepcopy(tokenizer), batch_size=options.batch_size)
+    obvious = GenerateEngine(model, tokenizer, batch_size=options.batch_size, stop=False)
+    stopped = GenerateEngine(model, tokenizer, batch_size=options.batch_size)
     accepted = [fact.answers for fact in asked]
     seconds: dict[str, list[float]] = {}
     right: dict[str, list[list[bool]]] = {}
@@ -138,9 +134,7 @@ def main() -> None:  # noqa: PLR0915 - one long table
         "verdicts_unlike_generate": differ,
         "verdicts_compared": len(asked) * options.rounds,
     }
-    if options.out:
-        write_json(options.out, result)
-    print(json.dumps(result, indent=1))  # noqa: T201
+    study.tell(result, options.out)
 
 
 if __name__ == "__main__":

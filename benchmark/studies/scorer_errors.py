@@ -8,8 +8,6 @@ answer that counts as wrong and yet holds an accepted answer ("Paris, France"), 
 aside, or by an alias. The commonest of each are listed, to be read by a person.
 """
 
-import argparse
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
@@ -18,10 +16,10 @@ from typing import Any
 
 import pandas as pd
 
+import study
 from fthall import facts as sources
 from fthall import splits, submission
 from fthall.answers import first_line, judge, normalise
-from fthall.files import write_json
 from fthall.records import Fact, Outcome
 
 SHOWN = 12
@@ -68,11 +66,10 @@ def count(answers: Iterable[tuple[str, Fact]]) -> dict[str, Any]:
 
 def main() -> None:
     """Count and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = study.parser(__doc__)
     parser.add_argument("--labels", type=Path, help="of the same source as the submissions")
     parser.add_argument("--submissions", type=Path, default=Path("submissions"))
     parser.add_argument("--track", default="geonames/smollm2-135m")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     release = splits.load(options.track)
     facts = {fact.id: fact for rows in release.splits.values() for fact in rows}
@@ -85,9 +82,7 @@ def main() -> None:
         table = pd.read_parquet(options.labels, columns=["fact_id", "answers"])
         pairs = ((text, every[i]) for i, said in zip(table["fact_id"], table["answers"], strict=True) for text in said)
         result["base, behind exemplars"] = count(pairs)
-    if options.out:
-        write_json(options.out, result)
-    print(json.dumps(result, ensure_ascii=False, indent=1))  # noqa: T201
+    study.tell(result, options.out)
 
 
 if __name__ == "__main__":

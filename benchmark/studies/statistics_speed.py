@@ -7,11 +7,7 @@ pairs of submissions. The other side does the same with statsmodels and scipy, o
 the same process; its time for all is that of the sample times the number, and both and the ratio are printed.
 """
 
-import argparse
 import datetime
-import json
-import os
-import platform
 import resource
 import time
 from types import SimpleNamespace
@@ -21,7 +17,9 @@ import numpy as np
 from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar
 
+import study
 from fthall import board, stats
+from fthall.experiment import hardware
 from fthall.records import Answer, Fact, Outcome, Release, Split
 from fthall.submission import Card, Results, Submission
 
@@ -73,7 +71,7 @@ def timed(work: Any) -> tuple[float, Any]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = study.parser(__doc__)
     parser.add_argument("--entries", type=int, default=250)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--items", type=int, default=2000)
@@ -104,7 +102,7 @@ def main() -> None:
         )
     )
     result = {
-        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        "machine": hardware(),
         "submissions": len(submissions),
         "held_items": options.items,
         "board_seconds": round(whole, 1),
@@ -115,7 +113,7 @@ def main() -> None:
         "scipy bootstrap of the entries one by one, seconds (extrapolated)": round(boot * options.entries, 1),
         "ratio_bootstrap_alone_to_the_whole_board": round(boot * options.entries / whole, 2),
     }
-    print(json.dumps(result, indent=1))  # noqa: T201
+    study.tell(result, options.out)
 
 
 if __name__ == "__main__":

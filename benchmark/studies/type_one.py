@@ -9,16 +9,11 @@ The last shape has one seed an entry, and luck: its exact tests are about checkp
 and false of the method. That is why three seeds are asked for.
 """
 
-import argparse
-import json
-import os
-import platform
-from pathlib import Path
-
 import numpy as np
 
+import study
 from fthall import stats
-from fthall.files import write_json
+from fthall.experiment import hardware
 
 
 def table(rng: np.random.Generator, entries: int, seeds: int, facts: int, luck: float) -> tuple[bool, bool]:
@@ -40,10 +35,9 @@ def table(rng: np.random.Generator, entries: int, seeds: int, facts: int, luck: 
 
 def main() -> None:
     """Simulate tables of several shapes and print how many err."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = study.parser(__doc__)
     parser.add_argument("--tables", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     found = {}
     for entries, seeds, luck in (
@@ -61,11 +55,13 @@ def main() -> None:
         found[name] = {
             kind: round(100 * float(share), 2) for kind, share in zip(("ranks", "tests"), wrong.mean(0), strict=True)
         }
-    machine = f"{os.cpu_count()} CPU cores, {platform.machine()}"
-    result = {"tables": options.tables, "seed": options.seed, "machine": machine, "percent_of_tables_in_error": found}
-    if options.out:
-        write_json(options.out, result)
-    print(json.dumps(result, indent=1))  # noqa: T201
+    result = {
+        "tables": options.tables,
+        "seed": options.seed,
+        "machine": hardware(),
+        "percent_of_tables_in_error": found,
+    }
+    study.tell(result, options.out)
 
 
 if __name__ == "__main__":

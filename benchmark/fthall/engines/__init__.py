@@ -4,6 +4,11 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from fthall.answers import judge
+from fthall.errors import FthallError
+from fthall.prompts import STOP
+from fthall.records import Outcome
+
 OnBatch = Callable[[int], None]
 """Called with the number of answers just given, for progress."""
 
@@ -61,6 +66,52 @@ class Engine(Protocol):
             FthallError: the engine cannot tell.
         """
         ...
+
+
+def judged(said: Sequence[str], accepted: Sequence[Sequence[str]]) -> list[bool]:
+    """Generate, then score: what any other way to a verdict must agree with."""
+    return [judge(text, answers) is Outcome.CORRECT for text, answers in zip(said, accepted, strict=True)]
+
+
+def breaking(tokenizer: Any) -> list[int]:
+    """Tokens whose text has a line break, which ends an answer."""
+    pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    return [token for token, piece in enumerate(pieces) if STOP in piece]
+
+
+class ByAnswers:
+    """Of an engine that only says answers: they are scored, and of chances it knows nothing."""
+
+    def greedy(self, prompts: Sequence[str], *, max_new_tokens: int = 16, on_batch: OnBatch | None = None) -> list[str]:
+        """See :class:`Engine`."""
+        raise NotImplementedError
+
+    def right(
+        self,
+        prompts: Sequence[str],
+        accepted: Sequence[Sequence[str]],
+        *,
+        max_new_tokens: int = 16,
+        on_batch: OnBatch | None = None,
+    ) -> list[bool]:
+        """See :class:`Engine`."""
+        return judged(self.greedy(prompts, max_new_tokens=max_new_tokens, on_batch=on_batch), accepted)
+
+    def chance(
+        self,
+        prompts: Sequence[str],
+        accepted: Sequence[Sequence[str]],
+        *,
+        temperature: float,
+        top_k: int,
+        max_new_tokens: int = 16,
+    ) -> list[float]:
+        """Not known here.
+
+        Raises:
+            FthallError: always.
+        """
+        raise FthallError("this engine cannot compute chances; use --engine hf, or count samples instead")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from fthall.answers import can_become_correct, judge
-from fthall.engines import shared
+from fthall.engines import OnBatch, breaking, judged, shared
 from fthall.errors import FthallError
 from fthall.prompts import STOP
 from fthall.records import Outcome
@@ -102,19 +102,16 @@ class HfEngine:
     def _ending_tokens(self) -> torch.Tensor:
         """[vocabulary] bool: tokens that end an answer (any text with a line break, or end of sequence)."""
         size = self.model.get_output_embeddings().weight.shape[0]
-        pieces = self.tokenizer.batch_decode([[i] for i in range(min(size, len(self.tokenizer)))])
-        ends = torch.zeros(size, dtype=torch.bool)
-        ends[: len(pieces)] = torch.tensor([STOP in piece for piece in pieces])
+        ends = torch.zeros(max(size, len(self.tokenizer)), dtype=torch.bool)
+        ends[breaking(self.tokenizer)] = True
         configured = self.model.generation_config.eos_token_id if self.model.generation_config else None
         for eos in (self.tokenizer.eos_token_id, configured):
             for token in eos if isinstance(eos, list) else [eos]:
                 if token is not None:
                     ends[token] = True
-        return ends
+        return ends[:size]
 
-    def greedy(
-        self, prompts: Sequence[str], *, max_new_tokens: int = 16, on_batch: Callable[[int], None] | None = None
-    ) -> list[str]:
+    def greedy(self, prompts: Sequence[str], *, max_new_tokens: int = 16, on_batch: OnBatch | None = None) -> list[str]:
         """See :class:`fthall.engines.Engine`."""
 
         def choose(logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
@@ -131,7 +128,7 @@ class HfEngine:
         top_k: int,
         seed: int,
         max_new_tokens: int = 16,
-        on_batch: Callable[[int], None] | None = None,
+        on_batch: OnBatch | None = None,
     ) -> list[list[str]]:
         """See :class:`fthall.engines.Engine`.
 
@@ -159,7 +156,7 @@ class HfEngine:
         prompts: Sequence[str],
         choose: "_Choice",
         max_new_tokens: int,
-        on_batch: Callable[[int], None] | None,
+        on_batch: OnBatch | None,
     ) -> list[str]:
         """Answers to all prompts, token by token as ``choose`` has it."""
         if not prompts:
@@ -228,7 +225,7 @@ class HfEngine:
         accepted: Sequence[Sequence[str]],
         *,
         max_new_tokens: int = 16,
-        on_batch: Callable[[int], None] | None = None,
+        on_batch: OnBatch | None = None,
     ) -> list[bool]:
         """See :class:`fthall.engines.Engine`.
 
@@ -261,8 +258,8 @@ class HfEngine:
                     self._in_batches(by_length, verify)
         open_ = [i for i, verdict in enumerate(verdicts) if verdict is None]
         said = self.greedy([prompts[i] for i in open_], max_new_tokens=max_new_tokens, on_batch=on_batch)
-        for i, text in zip(open_, said, strict=True):
-            verdicts[i] = judge(text, accepted[i]) is Outcome.CORRECT
+        for i, verdict in zip(open_, judged(said, [accepted[i] for i in open_]), strict=True):
+            verdicts[i] = verdict
         return [bool(verdict) for verdict in verdicts]
 
     @torch.inference_mode()

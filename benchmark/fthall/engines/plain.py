@@ -1,27 +1,21 @@
 """The obvious engine: full prompts, padded on the left, ``generate``. Slow, and what the others are tested against."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Sequence
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from fthall.answers import judge
-from fthall.errors import FthallError
+from fthall.engines import ByAnswers, OnBatch, breaking
 from fthall.prompts import STOP
-from fthall.records import Outcome
 
 
-def judged(said: Sequence[str], accepted: Sequence[Sequence[str]]) -> list[bool]:
-    """Generate, then score: what any other way to a verdict must agree with."""
-    return [judge(text, answers) is Outcome.CORRECT for text, answers in zip(said, accepted, strict=True)]
-
-
-class GenerateEngine:
+class GenerateEngine(ByAnswers):
     """transformers' ``generate``, as its documentation shows it.
 
     Args:
         model: any decoder-only model of transformers.
-        tokenizer: its tokenizer; its padding is changed.
+        tokenizer: its tokenizer.
         batch_size: prompts together.
         stop: end answers at a line break, instead of cutting them there afterwards.
     """
@@ -29,28 +23,15 @@ class GenerateEngine:
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_size: int = 64, stop: bool = True
     ) -> None:
-        self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
-        tokenizer.padding_side = "left"
-        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-        breaks = [i for i in range(len(tokenizer)) if STOP in tokenizer.decode([i])] if stop else []
-        self._ends = [tokenizer.eos_token_id, *breaks]
+        self.model, self.batch_size = model, batch_size
+        self.tokenizer = copy.deepcopy(tokenizer)  # its padding is ours alone
+        self.tokenizer.padding_side = "left"
+        self.tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+        self._ends = [tokenizer.eos_token_id, *(breaking(tokenizer) if stop else [])]
 
-    def greedy(
-        self, prompts: Sequence[str], *, max_new_tokens: int = 16, on_batch: Callable[[int], None] | None = None
-    ) -> list[str]:
+    def greedy(self, prompts: Sequence[str], *, max_new_tokens: int = 16, on_batch: OnBatch | None = None) -> list[str]:
         """See :class:`fthall.engines.Engine`."""
         return self._generate(prompts, max_new_tokens, on_batch, do_sample=False)
-
-    def right(
-        self,
-        prompts: Sequence[str],
-        accepted: Sequence[Sequence[str]],
-        *,
-        max_new_tokens: int = 16,
-        on_batch: Callable[[int], None] | None = None,
-    ) -> list[bool]:
-        """See :class:`fthall.engines.Engine`."""
-        return judged(self.greedy(prompts, max_new_tokens=max_new_tokens, on_batch=on_batch), accepted)
 
     def sample(
         self,
@@ -61,7 +42,7 @@ class GenerateEngine:
         top_k: int,
         seed: int,
         max_new_tokens: int = 16,
-        on_batch: Callable[[int], None] | None = None,
+        on_batch: OnBatch | None = None,
     ) -> list[list[str]]:
         """See :class:`fthall.engines.Engine`. What is drawn depends on the batch."""
         repeated = [prompt for prompt in prompts for _ in range(samples)]
@@ -72,25 +53,9 @@ class GenerateEngine:
             )
         return [said[start : start + samples] for start in range(0, len(said), samples)]
 
-    def chance(
-        self,
-        prompts: Sequence[str],
-        accepted: Sequence[Sequence[str]],
-        *,
-        temperature: float,
-        top_k: int,
-        max_new_tokens: int = 16,
-    ) -> list[float]:
-        """Not known here.
-
-        Raises:
-            FthallError: always.
-        """
-        raise FthallError("this engine cannot compute chances; use --engine hf, or count samples instead")
-
     @torch.inference_mode()
     def _generate(
-        self, prompts: Sequence[str], max_new_tokens: int, on_batch: Callable[[int], None] | None, **how: bool | float
+        self, prompts: Sequence[str], max_new_tokens: int, on_batch: OnBatch | None, **how: bool | float
     ) -> list[str]:
         said = []
         for start in range(0, len(prompts), self.batch_size):

