@@ -77,6 +77,20 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith(f"usage: {' '.join(['fthall', *command])}")
 
 
+def test_a_line_of_progress_a_minute_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "LINE_EVERY", 0.0)
+    with cli._progress() as progress:
+        advance = cli._bar(progress, "SLiCK", 30)
+        advance(10)
+        advance(5)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("SLiCK 10/30")
+    assert lines[1].startswith("SLiCK 15/30")
+    assert all(" eta " in line for line in lines[:2])
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(["--version"])
@@ -96,6 +110,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["slick", "--out", "x", "--batch-size", "0"],
         ["slick", "--out", "x", "--dtype", "float8"],
         ["slick", "--out", "x", "--samples", "-1"],
+        ["slick", "--out", "x", "--shard", "0/4"],
+        ["slick", "--out", "x", "--shard", "5/4"],
+        ["slick", "--out", "x", "--shard", "half"],
         ["slick", "--out", "x", "--gpus-per-worker", "nan"],
         ["evaluate"],
     ],

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
+    PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
 )
@@ -82,6 +86,13 @@ def test_an_engine_by_its_name(tiny_base: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(FthallError, match=r"needs Ray; type: pip install 'fthall\[ray\]'"):
         start_workers(spec, 2, address=None, gpus=0, cpus=1)
+
+
+def test_a_tokenizer_without_line_breaks_is_refused(model):
+    words = Tokenizer(WordLevel({"who": 0, "?": 1, "[UNK]": 2}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    with pytest.raises(FthallError, match="no line breaks"):
+        HfEngine(model, PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]"))
 
 
 SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}

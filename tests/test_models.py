@@ -55,6 +55,14 @@ def test_a_tokenizer_larger_than_the_vocabulary_is_refused(tiny_base: Path, tmp_
     assert "its weights only 100" in line(caught)
 
 
+def test_a_base_without_tokenizer(tiny_base: Path, tmp_path: Path):
+    folder = tmp_path / "mute"
+    shutil.copytree(tiny_base, folder, ignore=shutil.ignore_patterns("token*"))
+    with pytest.raises(FthallError) as caught:
+        models.load(models.find(str(folder)))
+    assert "has no tokenizer; save the one" in line(caught)
+
+
 @pytest.mark.parametrize("victim", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_corrupt_checkpoints_get_one_line(tiny_base: Path, tmp_path: Path, victim: str):
     folder = tmp_path / "corrupt"

@@ -1,7 +1,11 @@
 """Anyone's own facts, and what a base knows of them."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
+from subprocess import PIPE
 
 import pandas as pd
 import pytest
@@ -122,9 +126,34 @@ def test_the_command(tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "known.csv.labels.parquet").exists()
     assert main([*options, "--out", str(out)]) == 2
     assert "exists; delete it" in capsys.readouterr().err
+    out.unlink()  # as if killed before the rows were written: the labels are not asked for again
+    before = (tmp_path / "known.csv.labels.parquet").stat().st_mtime_ns
+    assert main([*options, "--out", str(out)]) == 0
+    assert list(pd.read_csv(out)["category"]) == ["Unknown"] * 6
+    assert (tmp_path / "known.csv.labels.parquet").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("option", [["--relations", "a"], ["--single-answer"]])
+def test_killed_without_mercy_the_same_command_ends_in_the_same_bytes(tiny_base: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    write_jsonl(path, [{"question": f"Where is town {n}?", "answer": f"Land {n}"} for n in range(600)])
+    command = [sys.executable, "-m", "fthall", "slick", "--facts", str(path), "--base", str(tiny_base), "--runs", "6"]
+    subprocess.run([*command, "--out", str(tmp_path / "whole.csv")], check=True, capture_output=True)
+    journal = tmp_path / "killed.csv.labels.parquet.partial"
+    killed = subprocess.Popen([*command, "--out", str(tmp_path / "killed.csv")], stdout=PIPE, stderr=PIPE)
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 4:  # the header, and three chunks of twelve
+        assert killed.poll() is None, "it was done before it could be killed"
+        time.sleep(0.002)
+    killed.kill()
+    killed.communicate()
+    assert journal.exists()
+    assert not (tmp_path / "killed.csv").exists()
+    subprocess.run([*command, "--out", str(tmp_path / "killed.csv")], check=True, capture_output=True)
+    for name in ("{}.csv", "{}.csv.labels.parquet"):
+        assert (tmp_path / name.format("killed")).read_bytes() == (tmp_path / name.format("whole")).read_bytes()
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize("option", [["--relations", "a"], ["--single-answer"], ["--shard", "1/2"]])
 def test_what_chooses_from_a_source_is_refused_for_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], option: list[str]
 ) -> None:

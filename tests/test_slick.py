@@ -395,6 +395,36 @@ def test_labels_of_facts_the_source_lacks_are_refused(
     assert not (tmp_path / "release").exists()
 
 
+def test_shards_together_are_the_whole_and_make_the_same_release(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases.sources, "load", lambda source, relations=None: asked_facts())
+    options = {"source": "geonames", "base": "fake", "sizes": (4, 2, 2, 2), "min_highly_known": 0.5, "seed": 0}
+    once = releases.build_from_labels([whole], tmp_path / "once", **options)  # type: ignore[arg-type]
+    dev, files = [f for f in asked_facts() if f.origin == "dev"], [tmp_path / f"{n}.parquet" for n in range(3)]
+    for number, file in enumerate(files):
+        run(file, FakeEngine(), facts=asked_facts()[number::3], exemplars=dev)
+    found = releases.build_from_labels(files, tmp_path / "release", **options)  # type: ignore[arg-type]
+    assert found.splits == once.splits
+    assert found.manifest["relations"] == once.manifest["relations"]
+    with pytest.raises(FthallError, match=r"2\.parquet: the fact 'tiny/.*' is labelled twice"):
+        releases.build_from_labels([*files, files[2]], tmp_path / "again", **options)  # type: ignore[arg-type]
+
+
+def test_labels_that_are_there_are_not_asked_again_and_others_are_not_overwritten(tmp_path: Path, whole: Path) -> None:
+    before, engine = whole.read_bytes(), FakeEngine()
+    table = run(whole, engine)
+    assert engine.asked == []
+    assert list(table["category"]) == list(pd.read_parquet(whole)["category"])
+    for changes in ({"identity": {**IDENTITY, "weights_sha256": "ef" * 32}}, {"facts": asked_facts()[1:]}):
+        with pytest.raises(FthallError, match=r"was made with another base.*; delete it or choose another file"):
+            run(whole, engine, **changes)
+    assert whole.read_bytes() == before
+    (tmp_path / "text").write_text("no labels")
+    with pytest.raises(FthallError, match="was made with another"):
+        run(tmp_path / "text", engine)
+
+
 class SamplingEngine(FakeEngine):
     """Gets facts ``n*`` right in two of four samples of the second context; dies after ``samplings`` calls."""
 

@@ -69,6 +69,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "6 facts, 4 runs. Two halves of the runs agree on 100.0 %" in capsys.readouterr().out
     assert main(["stability", str(labels), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["again"]["HighlyKnown"] == pytest.approx(100)
+    more = tmp_path / "more.parquet"
+    facts = [fact(f"y{n}", relation="r", origin="dev") for n in range(3)]
+    label(facts, Knowing(), SlickConfig(runs=4, shots=2), more, identity={"base": "b", "dtype": "d", **SHA})
+    assert main(["stability", str(labels), str(more)]) == 0
+    assert "9 facts, 4 runs" in capsys.readouterr().out
+    assert main(["stability", str(labels), str(labels)]) == 2
+    assert "is labelled twice" in capsys.readouterr().err
     assert main(["stability", str(tmp_path / "none")]) == 2
     assert "no labels file" in capsys.readouterr().err
 

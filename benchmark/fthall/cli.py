@@ -3,6 +3,7 @@
 import argparse
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from fthall.submission import Submission
 
 
+LINE_EVERY = 60.0
+"""Seconds between lines of progress where there is no terminal."""
+
+
 def say(text: object, end: str = "\n") -> None:
     """A line for the user on standard output."""
     sys.stdout.write(f"{text}{end}")
@@ -28,7 +33,7 @@ def say(text: object, end: str = "\n") -> None:
 
 @contextmanager
 def _progress() -> "Iterator[Progress]":
-    """A progress bar with rate and ETA on standard error; a line now and then where there is no terminal."""
+    """A progress bar with rate and ETA on standard error."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -53,13 +58,20 @@ def _progress() -> "Iterator[Progress]":
 
 
 def _bar(progress: "Progress", description: str, total: int) -> Callable[[int], None]:
-    """A task of a progress display, as the callback the stages take."""
+    """A task of a progress display, as the callback the stages take; where there is no terminal, a line a minute."""
     task = progress.add_task(description, total=total, rate="")
+    told = time.monotonic()
 
     def advance(count: int) -> None:
+        nonlocal told
         progress.advance(task, count)
-        speed = progress.tasks[progress.task_ids.index(task)].speed
-        progress.update(task, rate=f"{speed:.0f}/s" if speed else "")
+        now = progress.tasks[progress.task_ids.index(task)]
+        rate = f"{now.speed:.0f}/s" if now.speed else ""
+        progress.update(task, rate=rate)
+        if not progress.console.is_terminal and time.monotonic() - told >= LINE_EVERY:
+            told = time.monotonic()
+            left = f"{now.time_remaining / 60:.0f} min" if now.time_remaining is not None else "unknown"
+            progress.console.print(f"{description} {now.completed:.0f}/{total} {rate} eta {left}", highlight=False)
 
     return advance
 
@@ -112,15 +124,18 @@ def _slick(options: argparse.Namespace) -> None:
     from fthall.facts import own
 
     _quiet()
-    if options.facts and (options.relations or options.single_answer):
+    if options.facts and (options.relations or options.single_answer or options.shard):
         raise FthallError(
-            "--relations and --single-answer choose from a source; with --facts leave rows out of the file"
+            "--relations, --single-answer and --shard choose from a source; with --facts leave rows out of the file"
         )
     mine = own.read(options.facts) if options.facts else None
     every = list(mine.facts) if mine else facts.load(options.source)
     asked = _chosen(every, options.relations)
     if options.single_answer:
         asked = [fact for fact in asked if len(fact.answers) == 1]
+    if options.shard:
+        number, count = options.shard
+        asked = asked[number - 1 :: count]
     config = replace(
         slick.PRESETS[options.preset],
         seed=options.seed,
@@ -188,8 +203,8 @@ def _stability(options: argparse.Namespace) -> None:
     from fthall import releases, stability
     from fthall.terminal import stability_text
 
-    table, _ = releases.read_labels(options.labels)
-    made = stability.stability([list(bits) for bits in table["right"]])
+    read = releases.read_alike(options.labels)
+    made = stability.stability([list(bits) for rows, _ in read for bits in rows["right"]])
     if options.json:
         import json
         from dataclasses import asdict
@@ -511,8 +526,6 @@ def _table(options: argparse.Namespace) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    import time
-
     from fthall import demo, models
     from fthall.finetune.methods import load_recipe
     from fthall.paths import data_dir
@@ -625,6 +638,9 @@ def _parser() -> argparse.ArgumentParser:
     slick.add_argument("--cpus-per-worker", type=_share, default=1)
     slick.add_argument("--answers", action="store_true", help="keep the text of every answer (slower)")
     slick.add_argument("--single-answer", action="store_true", help="leave out questions with several answers")
+    slick.add_argument(
+        "--shard", type=_shard, metavar="I/N", help="every N-th fact from the I-th on; then build from all"
+    )
     slick.add_argument("--seed", type=int, default=0)
     slick.add_argument(
         "--out", type=Path, required=True, help="labels, a Parquet file; with --facts your rows with a category each"
@@ -632,7 +648,7 @@ def _parser() -> argparse.ArgumentParser:
     base_options(slick, "--base", "bfloat16")
 
     stability = command("stability", _stability, "how sure labels are: halves of the runs, and fewer of them")
-    stability.add_argument("labels", type=Path, help="from fthall slick, without --adaptive")
+    stability.add_argument("labels", type=Path, nargs="+", help="from fthall slick, without --adaptive")
     stability.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
     release = commands.add_parser("release", help="build or check the frozen splits of a track")
@@ -750,6 +766,13 @@ def _share(text: str) -> float:
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is no number from 0 on")
     return value
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no shard such as 1/4, the first of four")
+    return int(number), int(count)
 
 
 def _seeds(text: str) -> list[int]:

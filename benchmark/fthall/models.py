@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fthall.errors import FthallError
+from fthall.errors import FthallError, one_line
 from fthall.files import sha256
 from fthall.paths import cache_dir
 
@@ -95,8 +95,11 @@ def load(
             **options,
         )
     except Exception as error:  # transformers raises many kinds; whichever it is, the user needs one line
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise FthallError(f"cannot load {checkpoint.location}: {reason}") from None
+        if (here := Path(checkpoint.location)).is_dir() and not [*here.glob("*token*"), *here.glob("vocab*")]:
+            raise FthallError(
+                f"{here} has no tokenizer; save the one it was trained with beside the weights, by save_pretrained"
+            ) from None
+        raise FthallError(f"cannot load {checkpoint.location}: {one_line(error)}") from None
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise FthallError(

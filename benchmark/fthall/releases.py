@@ -63,18 +63,9 @@ def build_from_labels(
     Raises:
         FthallError: labels are unreadable, differ in how they were made, or are of other facts than the source now has.
     """
-    read = [read_labels(path) for path in labels]
+    read = read_alike(labels)
     made = read[0][1]
-    for path, (_, other) in zip(labels, read, strict=True):
-        for key in (*_ALIKE, *_ALIKE_SAMPLES):
-            if other.get(key) != made.get(key):
-                raise FthallError(
-                    f"{path} was made with {key} {other.get(key)}, {labels[0]} with {made.get(key)}; "
-                    "a release takes labels that were made alike"
-                )
     table = pd.concat([rows for rows, _ in read], ignore_index=True)
-    if (twice := table["fact_id"].duplicated()).any():
-        raise FthallError(f"the fact {table['fact_id'][twice].iloc[0]!r} is labelled twice; give each labels file once")
     facts = sources.load(source, sorted(set(table["relation"])))
     for path, (rows, own) in zip(labels, read, strict=True):
         ids = set(rows["fact_id"])
@@ -107,6 +98,27 @@ def build_from_labels(
     )
     write_text(out / "README.md", card(release))
     return release
+
+
+def read_alike(labels: Sequence[Path]) -> list[tuple[pd.DataFrame, dict[str, str]]]:
+    """Labels files of different facts (of other relations, or shards), and what each was made with.
+
+    Raises:
+        FthallError: one is unreadable, they were not made alike, or a fact is labelled twice.
+    """
+    read = [read_labels(path) for path in labels]
+    made, seen = read[0][1], set[str]()
+    for path, (rows, other) in zip(labels, read, strict=True):
+        for key in (*_ALIKE, *_ALIKE_SAMPLES):
+            if other.get(key) != made.get(key):
+                raise FthallError(
+                    f"{path} was made with {key} {other.get(key)}, {labels[0]} with {made.get(key)}; "
+                    "only labels that were made alike go together"
+                )
+        if twice := seen.intersection(rows["fact_id"]):
+            raise FthallError(f"{path}: the fact {min(twice)!r} is labelled twice; give each labels file once")
+        seen.update(rows["fact_id"])
+    return read
 
 
 def read_labels(labels: Path) -> tuple[pd.DataFrame, dict[str, str]]:

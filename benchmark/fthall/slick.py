@@ -239,7 +239,7 @@ def label(
 
     Resumes: each answered chunk is appended to ``<out>.partial`` and not asked again; labels end up the same to the
     byte. ``identity`` (base, its weight hash, dtype, engine) is stored there; a partial file of another identity,
-    config or list of facts is refused.
+    config or list of facts is refused. Labels that are there already and were made just so are returned.
 
     Args:
         facts: to label.
@@ -252,7 +252,8 @@ def label(
         on_answers: called with the number of greedy answers given or no longer needed; in all, facts times runs.
 
     Raises:
-        FthallError: nothing to label, a relation has too few exemplars, or the partial file belongs to another build.
+        FthallError: nothing to label, a relation has too few exemplars, or the file or the partial one belongs to
+            another build.
     """
     if not facts:
         raise FthallError("no facts to label")
@@ -266,6 +267,12 @@ def label(
         raise FthallError(str(error)) from None
     build = _Build(facts, config, contexts, keep_answers)
     header = _header(config, identity, facts, [fact for drawn in pool.values() for fact in drawn], keep_answers)
+    if out.exists():
+        if _made(out) == header:
+            return pd.read_parquet(out)
+        raise FthallError(
+            f"{out} was made with another base, dtype, setting or list of facts; delete it or choose another file"
+        )
     partial = out.with_name(out.name + ".partial")
     done = _read_partial(partial, header)
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -323,6 +330,14 @@ def _header(
         "facts": digest(facts),
         "exemplars": digest(exemplars),
     }
+
+
+def _made(out: Path) -> Any:
+    """What labels that are there were made with; None if they are none of ours."""
+    try:
+        return json.loads((pq.read_schema(out).metadata or {})[b"fthall"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def digest(facts: Sequence[Fact]) -> str:

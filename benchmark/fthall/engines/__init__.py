@@ -74,9 +74,16 @@ def judged(said: Sequence[str], accepted: Sequence[Sequence[str]]) -> list[bool]
 
 
 def breaking(tokenizer: Any) -> list[int]:
-    """Tokens whose text has a line break, which ends an answer."""
+    """Tokens whose text has a line break, which ends an answer.
+
+    Raises:
+        FthallError: there are none.
+    """
     pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    return [token for token, piece in enumerate(pieces) if STOP in piece]
+    found = [token for token, piece in enumerate(pieces) if STOP in piece]
+    if not found:
+        raise FthallError("this tokenizer has no line breaks, so the model cannot be shown exemplars line by line")
+    return found
 
 
 class ByAnswers:

