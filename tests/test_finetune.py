@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from builders import tiny_release
 from fthall.errors import FthallError
@@ -16,6 +23,7 @@ from fthall.finetune.train import read_answers, train
 from fthall.finetune.trainer import FactTrainer, Teacher, head
 from fthall.records import Release, Split
 
+RECIPES = Path(__file__).parent.parent / "benchmark/recipes"
 FAST = Training(epochs=2, batch_size=4, learning_rate=1e-2, precision="fp32")
 SFT = Run(entry="sft", title="SFT", method="sft")
 DISTILL = Run(entry="self-distill", title="SD", method="self-distill", distill_weight=1.0, teacher_epoch=1)
@@ -243,6 +251,32 @@ def test_unknown_parameter_groups_are_refused(tiny_base):
         choose_parameters(fresh(tiny_base), "heads")
     with pytest.raises(FthallError, match="no parameters of the group"):
         choose_parameters(torch.nn.Linear(2, 2), "attention")
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_recipes_of_the_repository_load(path):
+    recipe = load_recipe(path)
+    assert recipe.runs[0].trained_on == (Split.KNOWN,), "the reference comes first"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda shape: Qwen2ForCausalLM(Qwen2Config(**shape)),
+        lambda shape: LlamaForCausalLM(LlamaConfig(**shape, tie_word_embeddings=False)),
+    ],
+    ids=["qwen2.5", "llama3.1"],
+)
+def test_the_groups_of_the_papers_architectures(make):
+    shape = {"vocab_size": 50, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2}
+    model = make({**shape, "num_attention_heads": 2, "num_key_value_heads": 1})
+    chosen = {}
+    for group in ("attention", "ffn"):
+        choose_parameters(model, group)
+        chosen[group] = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    layers = {name for name, _ in model.named_parameters() if ".layers." in name and "norm" not in name}
+    assert chosen["attention"] | chosen["ffn"] == layers
+    assert not chosen["attention"] & chosen["ffn"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What the README and the pages say, against what is there."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,16 @@ def test_the_readmes_commands_exist():
         with pytest.raises(SystemExit) as left:
             cli.main([command, "--help"])
         assert left.value.code == 0, command
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "leaderboard/pages").glob("*.md")), ids=lambda page: page.stem)
+def test_the_commands_of_the_pages_parse(page: Path):
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    for command in (shlex.split(line, comments=True) for line in lines if line.startswith("fthall ")):
+        cli._parser().parse_args(command[1:])  # exits where it does not understand
+        for recipe in (part for part in command if part.endswith(".yaml") and part.startswith("benchmark/")):
+            assert (ROOT / recipe).exists()
 
 
 def test_the_readmes_results_are_those_of_the_committed_submissions(capsys):
@@ -94,6 +105,10 @@ def test_the_numbers_of_the_slick_page_are_those_of_the_committed_results():
         rows.append(f"| {at['runs']} | {at['shares']['Unknown']:.1f} | {at['shares']['HighlyKnown']:.1f} |")
     found = read_json(studies / "chances.json")
     rows.append(f"add up to {found['expected_from_chances']} ± {found['its_standard_deviation']}")
+    peaks = read_json(studies / "label-memory.json")["peak_gib"]
+    asked, gib = [f"{int(n):,}" for n in peaks], [f"{peak:.2f}" for peak in peaks.values()]
+    rows.append(f"{asked[0]}, {asked[1]} and {asked[2]} questions peaked at {gib[0]}, {gib[1]} and {gib[2]} GiB")
+    assert max(peaks.values()) < 1.05 * min(peaks.values())
     assert [row for row in rows if row not in page] == []
     assert speed["verified_against_generate"] >= 7
     assert speed["verified_against_vllm"] >= 4

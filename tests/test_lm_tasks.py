@@ -18,19 +18,21 @@ from fthall.prompts import ask
 from fthall.records import Split
 
 
-def test_every_task_of_every_shipped_track_loads_and_yields_documents():
-    for track in splits.tracks():
-        manager = TaskManager(
-            include_path=str(lm_tasks.tasks_dir()), include_defaults=False, metadata={"track": track, "pretrained": "x"}
-        )
-        names = manager.match_tasks(["fthall_*"])
-        assert sorted(names) == sorted(f"fthall_{split}" for split in Split)
-        loaded = manager.load_task_or_group(names)
-        release = splits.load(track)
-        for split in Split:
-            documents = list(loaded[f"fthall_{split}"].test_docs())
-            assert [d["fact_id"] for d in documents] == [fact.id for fact in release.splits[split]]
-            assert loaded[f"fthall_{split}"].doc_to_text(documents[0]) == ask(release.splits[split][0].question)
+@pytest.mark.parametrize("track", splits.tracks())
+def test_every_task_of_every_shipped_track_loads_and_yields_documents(track: str):
+    if lacking := splits.absent(track):
+        pytest.skip(lacking)
+    manager = TaskManager(
+        include_path=str(lm_tasks.tasks_dir()), include_defaults=False, metadata={"track": track, "pretrained": "x"}
+    )
+    names = manager.match_tasks(["fthall_*"])
+    assert sorted(names) == sorted(f"fthall_{split}" for split in Split)
+    loaded = manager.load_task_or_group(names)
+    release = splits.load(track)
+    for split in Split:
+        documents = list(loaded[f"fthall_{split}"].test_docs())
+        assert [d["fact_id"] for d in documents] == [fact.id for fact in release.splits[split]]
+        assert loaded[f"fthall_{split}"].doc_to_text(documents[0]) == ask(release.splits[split][0].question)
 
 
 def test_exactly_one_of_the_three_metrics_is_one():

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from builders import BASE_SHA, SIZES, TRACK, fact, labels_of, tiny_facts, tiny_labels, tiny_release
-from fthall import splits
+from fthall import cli, splits
 from fthall.errors import FthallError
 from fthall.records import Category, Fact, Release, Split
 
@@ -272,14 +272,17 @@ def test_odd_tracks_are_one_line(track: str, tmp_path: Path, monkeypatch: pytest
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(not splits.tracks(), reason="no release is shipped")
-def test_shipped_releases_verify_and_are_disjoint() -> None:
-    for track in splits.tracks():
-        release = splits.load(track)
-        assert release.track == track
-        held = {f.subject for s in (Split.HELD, Split.HELD_VAL) for f in release.splits[s]}
-        trained = {f.subject for s in (Split.KNOWN, Split.UNKNOWN) for f in release.splits[s]}
-        assert not held & trained
+@pytest.mark.parametrize("track", splits.tracks())
+def test_shipped_releases_verify_and_are_disjoint(track: str) -> None:
+    if lacking := splits.absent(track):
+        pytest.skip(lacking)
+    release = splits.load(track)
+    assert release.track == track
+    assert splits.sizes(release.manifest) == {split: len(facts) for split, facts in release.splits.items()}
+    held = {f.subject for s in (Split.HELD, Split.HELD_VAL) for f in release.splits[s]}
+    trained = {f.subject for s in (Split.KNOWN, Split.UNKNOWN) for f in release.splits[s]}
+    assert not held & trained
+    assert splits.rebuilt(release, track)
 
 
 @pytest.fixture
@@ -315,7 +318,9 @@ def test_a_release_of_facts_that_are_not_ours_stores_ids_alone(tmp_path: Path, b
     assert {split: len(facts) for split, facts in loaded.items()} == SIZES
 
 
-def test_a_source_that_is_not_here_says_how_to_get_it(by_ids: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_is_not_here_says_how_to_get_it(
+    by_ids: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def nowhere(source: str, relations: object = None) -> list[Fact]:
         raise FthallError("it is not here; type: fthall fetch it")
 
@@ -323,6 +328,13 @@ def test_a_source_that_is_not_here_says_how_to_get_it(by_ids: Path, monkeypatch:
     with pytest.raises(FthallError, match="type: fthall fetch it"):
         splits.load(str(by_ids))
     assert splits.verify(str(by_ids))["track"] == "elsewhere/tiny"  # the hashes can be checked all the same
+    assert splits.absent(str(by_ids)) == "it is not here; type: fthall fetch it"
+    assert splits.sizes(splits.manifest(str(by_ids))) == SIZES
+    assert cli.main(["release", "check", str(by_ids)]) == 0
+    assert "hashes verified; not drawn again: it is not here; type" in capsys.readouterr().out
+    monkeypatch.setattr(splits, "tracks", lambda: [str(by_ids)])
+    assert cli.main(["tracks"]) == 0
+    assert "its facts: it is not here; type: fthall fetch it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -101,11 +101,13 @@ def _tracks(options: argparse.Namespace) -> None:
 
     changing = 0.1  # share of held-out facts that only one of two runs has right; about what SFT shows
     for name in splits.tracks():
-        release = splits.load(name)
-        sizes = ", ".join(f"{len(facts)} {split}" for split, facts in release.splits.items())
-        say(f"{name}  {sizes}  (release {release.digest[:12]})")
+        manifest = splits.verify(name)
+        sizes = splits.sizes(manifest)
+        say(f"{name}  {', '.join(f'{n} {split}' for split, n in sizes.items())}  (release {manifest['digest'][:12]})")
+        if lacking := splits.absent(name):
+            say(f"  its facts: {lacking}")
         for split in (Split.HELD, Split.HELD_VAL):
-            least = stats.minimum_detectable_effect(len(release.splits[split]), changing)
+            least = stats.minimum_detectable_effect(sizes[split], changing)
             say(f"  {split}: shows differences of {least:.1f} points and more between two checkpoints")
     say(f"(80 % power, if {changing:.0%} of the facts change; whether methods differ also takes seeds, three or more)")
 
@@ -232,21 +234,17 @@ def _release_build(options: argparse.Namespace) -> None:
 
 
 def _release_check(options: argparse.Namespace) -> None:
-    from fthall import facts, splits
+    from fthall import splits
 
     for name in options.track or splits.tracks():
-        manifest = splits.manifest(name)
-        source = str(manifest["source"]["name"])
-        try:
-            facts.load(source, [])
-        except FthallError as error:
-            splits.verify(name)
-            say(f"{name}: release {manifest['digest'][:12]}: hashes verified; not drawn again: {error}")
+        manifest = splits.verify(name)
+        if lacking := splits.absent(name):
+            say(f"{name}: release {manifest['digest'][:12]}: hashes verified; not drawn again: {lacking}")
             continue
         release = splits.load(name)
         if not splits.rebuilt(release, name):
             raise FthallError(f"{name}: the labels do not give the splits of the release; it was not made by this code")
-        say(f"{name}: release {release.digest[:12]} verified, and drawn again from {source}")
+        say(f"{name}: release {release.digest[:12]} verified, and drawn again from {manifest['source']['name']}")
 
 
 def _run_all(
@@ -323,7 +321,8 @@ def _run(options: argparse.Namespace) -> None:
     from fthall.finetune.methods import load_recipe
 
     _quiet()
-    recipe = load_recipe(options.recipe)
+    instead = {name: value for name in ("track", "base", "revision") if (value := getattr(options, name))}
+    recipe = load_recipe(options.recipe).model_copy(update=instead)
     release = splits.load(recipe.track)
     seeds = options.seeds or recipe.seeds
     entries = {run.entry for run in recipe.runs}
@@ -339,7 +338,9 @@ def _run(options: argparse.Namespace) -> None:
         work=options.work,
         submissions=options.submissions,
         options=options,
-        command=f"fthall run {options.recipe.as_posix()}",
+        command=" ".join(
+            ["fthall run", options.recipe.as_posix(), *(f"--{name} {value}" for name, value in instead.items())]
+        ),
         resumable=True,
     )
     say(f"submissions: {options.submissions / release.track}")
@@ -671,6 +672,9 @@ def _parser() -> argparse.ArgumentParser:
     run = command("run", _run, "train and evaluate the runs of a recipe; one submission folder each")
     run.add_argument("recipe", type=Path)
     run.add_argument("--only", help="entries, separated by commas")
+    run.add_argument("--track", help="name of a track, or a release's folder, instead of the recipe's")
+    run.add_argument("--base", help="that track's base, instead of the recipe's: folder or Hugging Face id")
+    run.add_argument("--revision", help="commit, tag or branch of --base")
     run.add_argument("--seeds", type=_seeds, help="instead of the recipe's, separated by commas")
     run.add_argument("--work", type=Path, default=Path("runs"), help="checkpoints and trajectories")
     run.add_argument("--submissions", type=Path, default=Path("submissions"))

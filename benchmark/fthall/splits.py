@@ -226,6 +226,28 @@ def load(track: str) -> Release:
     return Release(track=found["track"], digest=found["digest"], manifest=found, splits=splits)
 
 
+def absent(track: str) -> str | None:
+    """Why the facts of a release cannot be read here, and how to get them; None where they can.
+
+    Raises:
+        FthallError: unknown track, unreadable or altered manifest.
+    """
+    found = manifest(track)
+    if _ships_texts(found):
+        return None
+    try:
+        sources.load(str(found["source"]["name"]), [])
+    except FthallError as error:
+        return str(error)
+    return None
+
+
+def sizes(manifest: Mapping[str, Any]) -> dict[Split, int]:
+    """Facts in each split."""
+    _, suffix = _names(_ships_texts(manifest))
+    return {split: int(manifest["files"][f"{split}.{suffix}"]["facts"]) for split in Split}
+
+
 def _folder(track: str) -> Path:
     return releases_dir() / track if track in tracks() else Path(track)
 
