@@ -36,7 +36,7 @@ test: .venv/.installed
 	touch $@
 
 test-vllm: .venv-vllm/.installed
-	VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python -m pytest tests/test_engine_vllm.py -rs
+	VLLM_CPU_KVCACHE_SPACE=1 VLLM_LOGGING_LEVEL=ERROR .venv-vllm/bin/python -m pytest tests/test_engine_vllm.py -rs
 
 check: .venv/.installed
 	$(BIN)/ruff format --check .
