@@ -71,7 +71,8 @@ def _bar(progress: "Progress", description: str, total: int) -> Callable[[int], 
         if not progress.console.is_terminal and time.monotonic() - told >= LINE_EVERY:
             told = time.monotonic()
             left = f"{now.time_remaining / 60:.0f} min" if now.time_remaining is not None else "unknown"
-            progress.console.print(f"{description} {now.completed:.0f}/{total} {rate} eta {left}", highlight=False)
+            how_far = f"{now.completed:.0f}/{total}{', ' if rate else ''}{rate}"
+            progress.console.print(f"{description} {how_far}, eta {left}", highlight=False)
 
     return advance
 
