@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from builders import BASE_SHA, SIZES, TRACK, fact, labels_of, tiny_facts, tiny_labels, tiny_release
-from fthall import cli, splits
+from fthall import splits
 from fthall.errors import FthallError
 from fthall.records import Category, Fact, Release, Split
 
@@ -318,9 +318,7 @@ def test_a_release_of_facts_that_are_not_ours_stores_ids_alone(tmp_path: Path, b
     assert {split: len(facts) for split, facts in loaded.items()} == SIZES
 
 
-def test_a_source_that_is_not_here_says_how_to_get_it(
-    by_ids: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_source_that_is_not_here_says_how_to_get_it(by_ids: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def nowhere(source: str, relations: object = None) -> list[Fact]:
         raise FthallError("it is not here; type: fthall fetch it")
 
@@ -330,11 +328,6 @@ def test_a_source_that_is_not_here_says_how_to_get_it(
     assert splits.verify(str(by_ids))["track"] == "elsewhere/tiny"  # the hashes can be checked all the same
     assert splits.absent(str(by_ids)) == "it is not here; type: fthall fetch it"
     assert splits.sizes(splits.manifest(str(by_ids))) == SIZES
-    assert cli.main(["release", "check", str(by_ids)]) == 0
-    assert "hashes verified; not drawn again: it is not here; type" in capsys.readouterr().out
-    monkeypatch.setattr(splits, "tracks", lambda: [str(by_ids)])
-    assert cli.main(["tracks"]) == 0
-    assert "its facts: it is not here; type: fthall fetch it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Submissions in, the rows of the leaderboard out: every entry over its seeds, and what the numbers say."""
 
+import logging
 import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,8 @@ from fthall.records import EpochPoint, Outcome, Release, Split
 from fthall.report import Ground
 from fthall.stats import Floats
 from fthall.submission import Submission
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,15 @@ class Board:
     """What the numbers say, in sentences."""
 
 
+def lacking(root: Path) -> dict[str, str]:
+    """Tracks with submissions whose facts are not here, and how to get them: without facts no answer can be judged."""
+    tracks = {"/".join(folder.resolve().parts[-3:-1]) for folder in submission.find(root)}
+    found = {track: splits.absent(track) for track in sorted(tracks.intersection(splits.tracks()))}
+    return {track: why for track, why in found.items() if why}
+
+
 def read(root: Path, release: Release | None = None) -> list[tuple[Release, list[Submission]]]:
-    """Every submission under a folder, valid and unique, by track.
+    """Every submission under a folder, valid and unique, by track; but for tracks that are :func:`lacking`.
 
     Raises:
         FthallError: an invalid, duplicate or misplaced submission.
@@ -106,8 +116,13 @@ def read(root: Path, release: Release | None = None) -> list[tuple[Release, list
             raise FthallError(f"{card} is not at <source>/<base>/<submission>/ under {root}; give the folder above")
     found: dict[str, tuple[Release, list[Submission]]] = {}
     taken: dict[tuple[str, str, int], Path] = {}
+    left_out = {} if release else lacking(root)
+    for track, why in left_out.items():
+        _LOG.warning("%s is left out: %s", track, why)
     for folder in folders:
         track = "/".join(folder.resolve().parts[-3:-1])
+        if track in left_out:
+            continue
         against = release or (found[track][0] if track in found else splits.load(track))
         one = submission.validate(folder, against)
         if (other := taken.setdefault((track, one.card.entry, one.card.seed), folder)) is not folder:

@@ -383,12 +383,16 @@ def _submit(options: argparse.Namespace) -> None:
 
 
 def _validate(options: argparse.Namespace) -> None:
-    from fthall import splits, submission
+    from fthall import board, splits, submission
 
     release = splits.load(str(options.release)) if options.release else None
     folders = options.folder or submission.find(options.submissions)
     if not folders:
         raise FthallError(f"no submissions under {options.submissions}; give a folder …/<source>/<base>/<slug>")
+    if not (options.folder or release):
+        for track, why in board.lacking(options.submissions).items():
+            say(f"{options.submissions / track}: not checked: {why}")
+            folders = [folder for folder in folders if folder.parent != options.submissions / track]
     for folder in folders:
         found = submission.validate(folder, release)
         numbers = ", ".join(f"{split} {found.accuracy(split):.1f}" for split in found.answers)

@@ -73,7 +73,15 @@ def render(submissions: Path, out: Path, *, release: Release | None = None, note
     _check_out(out)
     tracks = [_track(found, rows) for found, rows in board.read(submissions, release)]
     pages = [_page(path) for path in sorted((data_dir("leaderboard") / "pages").glob("*.md"))]
-    site = {"tracks": tracks, "pages": pages, "note": note, "version": __version__, "Split": Split}
+    left_out = {} if release else board.lacking(submissions)
+    site = {
+        "tracks": tracks,
+        "left_out": left_out,
+        "pages": pages,
+        "note": note,
+        "version": __version__,
+        "Split": Split,
+    }
     files = {"index.html": _fill("index.html", script=True, current="index", **site)}
     for page in pages:
         files[f"{page.name}.html"] = _fill("page.html", script=False, current=page.name, page=page, **site)
