@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from builders import BASE_SHA, SIZES, TRACK, fact, labels_of, tiny_facts, tiny_labels, tiny_release
-from fthall import splits
+from fthall import releases, splits
 from fthall.errors import FthallError
 from fthall.records import Category, Fact, Release, Split
 
@@ -22,7 +22,7 @@ EVERY_FILE = ["known.jsonl", "unknown.jsonl", "held.jsonl", "held_val.jsonl", "l
 
 def draw(facts: list[Fact], labels: pd.DataFrame, sizes: tuple[int, int, int, int], rule: float = 0.3, seed: int = 0):
     order = (Split.KNOWN, Split.UNKNOWN, Split.HELD, Split.HELD_VAL)
-    return splits.split(facts, labels, dict(zip(order, sizes, strict=True)), min_highly_known=rule, seed=seed)
+    return splits.split(facts, labels, dict(zip(order, sizes, strict=True)), splits.Rule(rule, seed))
 
 
 def relation_of(relation: str, known: int, total: int) -> tuple[list[Fact], dict[str, Category]]:
@@ -33,7 +33,7 @@ def relation_of(relation: str, known: int, total: int) -> tuple[list[Fact], dict
 def test_relation_table() -> None:
     facts, category = relation_of("r", 1, 4)
     category[facts[1].id] = MK
-    assert splits.relation_table(labels_of(facts, category), 0.3) == {
+    assert splits.relation_table(facts, labels_of(facts, category), splits.Rule()) == {
         "r": {
             "asked": 4,
             "HighlyKnown": 1,
@@ -48,13 +48,15 @@ def test_relation_table() -> None:
 
 @pytest.mark.parametrize(("known", "total"), [(3, 10), (27, 90), (30, 100), (21, 70), (4, 4)])
 def test_a_relation_at_the_rule_is_kept(known: int, total: int) -> None:
-    table = splits.relation_table(labels_of(*relation_of("r", known, total)), splits.MIN_HIGHLY_KNOWN)
+    facts, category = relation_of("r", known, total)
+    table = splits.relation_table(facts, labels_of(facts, category), splits.Rule())
     assert table["r"]["kept"] is True
 
 
 @pytest.mark.parametrize(("known", "total"), [(2, 10), (29, 97), (299, 1000), (2999, 10000), (0, 3)])
 def test_a_relation_just_below_the_rule_is_dropped(known: int, total: int) -> None:
-    table = splits.relation_table(labels_of(*relation_of("r", known, total)), splits.MIN_HIGHLY_KNOWN)
+    facts, category = relation_of("r", known, total)
+    table = splits.relation_table(facts, labels_of(facts, category), splits.Rule())
     assert table["r"]["kept"] is False
 
 
@@ -94,10 +96,52 @@ def test_held_out_facts_from_what_is_left_of_train() -> None:
     facts, labels = tiny_facts(), tiny_labels()
     sizes = dict(zip((Split.KNOWN, Split.UNKNOWN, Split.HELD, Split.HELD_VAL), (2, 2, 8, 2), strict=True))
     with pytest.raises(FthallError, match="for the split 'held'"):
-        splits.split(facts, labels, sizes, min_highly_known=0.3, seed=0)
-    drawn = splits.split(facts, labels, sizes, min_highly_known=0.3, seed=0, held_from="all")
+        splits.split(facts, labels, sizes, splits.Rule())
+    drawn = splits.split(facts, labels, sizes, splits.Rule(held_from="all"))
     assert {f.subject.split()[1][0] for f in drawn[Split.HELD] + drawn[Split.HELD_VAL]} == {"h", "k"}
     assert not {f.id for f in drawn[Split.KNOWN]} & {f.id for f in drawn[Split.HELD] + drawn[Split.HELD_VAL]}
+
+
+@pytest.mark.parametrize(
+    ("subject", "answers", "given"),
+    [
+        ("Nokia 3310", ("Nokia",), True),
+        ("Nokia 3310", ("Microsoft", "nokia"), True),
+        ("Diocese of São Tomé", ("Sao Tome",), True),
+        ("Notre Dame", ("Dam",), False),  # whole words
+        ("Emma", ("Jane Austen",), False),
+    ],
+)
+def test_answers_that_stand_in_the_name(subject: str, answers: tuple[str, ...], given: bool) -> None:
+    assert splits.given_away(replace(fact("x"), subject=subject, answers=answers)) is given
+
+
+def test_facts_given_away_are_left_out_where_the_rule_says_so_and_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = [replace(f, answers=(f.subject,)) if f.id.endswith(("k1", "u1")) else f for f in tiny_facts()]
+    monkeypatch.setattr(splits.sources, "load", lambda source, relations=None: facts)
+    for rule, left in ((splits.Rule(), 4), (splits.Rule(given_away=False), 3)):
+        drawn = draw_by(facts, rule, left)
+        assert len(drawn[Split.KNOWN]) == len(drawn[Split.UNKNOWN]) == left
+        with pytest.raises(FthallError, match=f"only {left} facts for the split"):
+            draw_by(facts, rule, left + 1)
+    options = {"track": "t/b", "source": {"name": "t"}, "base": {"name": "b", "weights_sha256": BASE_SHA}}
+    asked = {"preset": "custom", "runs": 2, "shots": 3, "seed": 0, "max_new_tokens": 16, "dtype": "float32"}
+    release = splits.build(
+        tmp_path / "r", facts=facts, labels=tiny_labels(), sizes=SIZES, slick=asked, rule=rule, **options
+    )
+    assert release.manifest["rule"] == {"min_highly_known": 0.3, "seed": 0, "given_away": False}
+    assert release.manifest["relations"]["country_of_city"]["given_away"] == 1  # of the HighlyKnown
+    assert splits.rebuilt(release, str(tmp_path / "r"))
+    made = releases.card(release)
+    assert "Left out: facts whose answer stands in the subject" in made
+    assert "| 75.0 % | 1 | yes |" in made
+
+
+def draw_by(facts: list[Fact], rule: splits.Rule, each: int) -> dict[Split, tuple[Fact, ...]]:
+    sizes = {Split.KNOWN: each, Split.UNKNOWN: each, Split.HELD: 4, Split.HELD_VAL: 2}
+    return splits.split(facts, tiny_labels(), sizes, rule)
 
 
 def test_maybe_known_and_unlabelled_facts_are_in_no_split() -> None:
@@ -300,7 +344,7 @@ def by_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         base={"name": "tiny", "weights_sha256": BASE_SHA},
         slick={"preset": "custom", "runs": 2, "shots": 3, "seed": 0, "max_new_tokens": 16, "dtype": "float32"},
         texts=False,
-        held_from="all",
+        rule=splits.Rule(held_from="all"),
     )
     return folder
 

@@ -218,7 +218,7 @@ def _stability(options: argparse.Namespace) -> None:
 
 
 def _release_build(options: argparse.Namespace) -> None:
-    from fthall import releases
+    from fthall import releases, splits
 
     release = releases.build_from_labels(
         options.labels,
@@ -226,9 +226,9 @@ def _release_build(options: argparse.Namespace) -> None:
         source=options.source,
         base=options.base,
         sizes=(options.known, options.unknown, options.held, options.held_val),
-        min_highly_known=options.min_highly_known,
-        seed=options.seed,
-        held_from=options.held_from,
+        rule=splits.Rule(
+            options.min_highly_known, options.seed, options.held_from, given_away=not options.without_given_away
+        ),
     )
     say(f"{release.track}: {', '.join(f'{len(f)} {s}' for s, f in release.splits.items())}")
     say(f"release {release.digest[:12]} in {options.out}")
@@ -669,6 +669,9 @@ def _parser() -> argparse.ArgumentParser:
         build.add_argument(f"--{name}", type=_positive, required=True, help="facts in this split")
     build.add_argument("--min-highly-known", type=float, default=0.30, help="share a relation must have to be kept")
     build.add_argument("--held-from", default="dev", choices=["dev", "all"], help="all: what is left of train, too")
+    build.add_argument(
+        "--without-given-away", action="store_true", help="leave out facts whose answer stands in the subject's name"
+    )
     build.add_argument("--seed", type=int, default=0)
     check = actions.add_parser("check", help="verify every hash of a release")
     check.set_defaults(run=_release_check)

@@ -61,7 +61,9 @@ def demo_release(folder: Path, size: DemoSize) -> Release:
         source=shipped.manifest["source"],
         base=shipped.manifest["base"],
         slick=shipped.manifest["slick"],
-        min_highly_known=0.0,  # the shipped release has applied the rule; these facts are its survivors
+        rule=splits.Rule(
+            min_highly_known=0.0
+        ),  # the shipped release has applied the rule; these facts are its survivors
     )
 
 

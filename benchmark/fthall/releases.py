@@ -44,9 +44,7 @@ def build_from_labels(
     source: str,
     base: str | None,
     sizes: tuple[int, int, int, int],
-    min_highly_known: float,
-    seed: int,
-    held_from: str = "dev",
+    rule: splits.Rule,
 ) -> Release:
     """Read labels and write the release of the track ``<source>/<base>``, with its data card.
 
@@ -56,9 +54,7 @@ def build_from_labels(
         source: of the facts.
         base: its name in the track; by default the last part of what the labels call it, in small letters.
         sizes: of known, unknown, held, held_val.
-        min_highly_known: share of HighlyKnown facts that keeps a relation.
-        seed: of the draw.
-        held_from: ``dev``, or ``all`` for what is left of both.
+        rule: by what the splits are drawn.
 
     Raises:
         FthallError: labels are unreadable, differ in how they were made, or are of other facts than the source now has.
@@ -91,10 +87,8 @@ def build_from_labels(
             "dtype": made["dtype"],
             **asked,
         },
-        min_highly_known=min_highly_known,
-        seed=seed,
+        rule=rule,
         texts=source in SHIPPED,
-        held_from=held_from,
     )
     write_text(out / "README.md", card(release))
     return release
@@ -147,11 +141,12 @@ def card(release: Release) -> str:
     manifest = release.manifest
     source, base, asked, rule = (manifest[name] for name in ("source", "base", "slick", "rule"))
     files = {Path(name).stem: entry for name, entry in manifest["files"].items()}
-    rows = [
-        f"| `{relation}` | {row['asked']} | {' | '.join(str(row[str(c)]) for c in Category)} "
-        f"| {100 * row['highly_known_share']:.1f} % | {'yes' if row['kept'] else 'no'} |"
-        for relation, row in manifest["relations"].items()
-    ]
+    copied = not rule.get("given_away", True)  # whether facts are left out that may be
+    rows = []
+    for relation, row in manifest["relations"].items():
+        cells = [f"`{relation}`", row["asked"], *(row[str(c)] for c in Category)]
+        cells += [f"{100 * row['highly_known_share']:.1f} %", *([row["given_away"]] if copied else [])]
+        rows.append(f"| {' | '.join(map(str, cells))} | {'yes' if row['kept'] else 'no'} |")
     drawn = [
         f"| `{split}` | {files[split]['facts']} | "
         f"{', '.join(f'{relation} {count}' for relation, count in files[split]['relations'].items())} |"
@@ -167,6 +162,12 @@ def card(release: Release) -> str:
     else:
         how.append("no samples: WeaklyKnown is not told from Unknown")
     held = "dev" if rule.get("held_from", "dev") == "dev" else "what is left of train and dev"
+    left_out = (
+        "\n- Left out: facts whose answer stands in the subject’s name, which may be known by copying alone. The table\n"
+        "  says how many of the HighlyKnown are."
+        if copied
+        else ""
+    )
     texts = "" if source["name"] in SHIPPED else " Only ids and categories are stored here; the facts are theirs."
     return f"""# {release.track}
 
@@ -175,10 +176,10 @@ What {base["name"]} (weights {base["weights_sha256"][:12]}) knows of {source["na
 - Facts: {source.get("attribution", source["name"])}; {source.get("license", "license not stated")}.{texts}
 - Labels: {"; ".join(how)}.
 - Rule: relations with at least {100 * rule["min_highly_known"]:g} % HighlyKnown facts; seed {rule["seed"]}; no
-  subject in two splits; `known` and `unknown` from train, `held` and `held_val` from {held}.
+  subject in two splits; `known` and `unknown` from train, `held` and `held_val` from {held}.{left_out}
 
-| relation | asked | {" | ".join(Category)} | HighlyKnown, share | kept |
-|---|{"---:|" * (len(Category) + 2)}---|
+| relation | asked | {" | ".join(Category)} | HighlyKnown, share | {"given away | " if copied else ""}kept |
+|---|{"---:|" * (len(Category) + 2 + copied)}---|
 {chr(10).join(rows)}
 
 | split | facts | of relations |

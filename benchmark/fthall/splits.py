@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,35 @@ HELD_FROM = {"dev": {"dev"}, "all": {"dev", "train"}}
 """Origins of held-out facts."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """By what a release is drawn."""
+
+    min_highly_known: float = MIN_HIGHLY_KNOWN
+    """Share of HighlyKnown facts that keeps a relation."""
+    seed: int = 0
+    held_from: str = "dev"
+    """Of what origin held-out facts are: ``dev``, or ``all`` for what is left of both, where a base knows little."""
+    given_away: bool = True
+    """Whether facts are drawn whose answer stands in the subject's name; who knows them may only be copying."""
+
+    def manifest(self) -> dict[str, Any]:
+        """As a release states it; what is as the paper has it goes unsaid."""
+        usual = Rule()
+        said = {"min_highly_known": self.min_highly_known, "seed": self.seed}
+        return said | {
+            name: value
+            for name in ("held_from", "given_away")
+            if (value := getattr(self, name)) != getattr(usual, name)
+        }
+
+
+def given_away(fact: Fact) -> bool:
+    """Whether an accepted answer stands in the subject's name: the Nokia 3310 is produced by Nokia."""
+    name = f" {normalise(fact.subject)} "
+    return any(f" {normalise(answer)} " in name for answer in fact.answers)
+
+
 def releases_dir() -> Path:
     """Where the shipped releases are."""
     return data_dir("tasks") / "releases"
@@ -45,9 +74,14 @@ def tracks() -> list[str]:
     return sorted(str(file.parent.relative_to(root).as_posix()) for file in root.glob("*/*/release.yaml"))
 
 
-def relation_table(labels: pd.DataFrame, min_highly_known: float) -> dict[str, dict[str, Any]]:
-    """For each relation: how many facts were asked, how many fell in each category, and whether it is kept."""
+def relation_table(facts: Sequence[Fact], labels: pd.DataFrame, rule: Rule) -> dict[str, dict[str, Any]]:
+    """For each relation: how many facts were asked, how many fell in each category, and whether it is kept.
+
+    By a rule without facts that are given away, also how many of the HighlyKnown are.
+    """
     table: dict[str, dict[str, Any]] = {}
+    known = set(labels["fact_id"][labels["category"] == Category.HIGHLY_KNOWN])
+    lost = Counter(fact.relation for fact in facts if not rule.given_away and fact.id in known and given_away(fact))
     for relation, rows in sorted(labels.groupby("relation")):
         counts = Counter(rows["category"])
         share = counts[Category.HIGHLY_KNOWN] / len(rows)
@@ -55,7 +89,8 @@ def relation_table(labels: pd.DataFrame, min_highly_known: float) -> dict[str, d
             "asked": len(rows),
             **{str(category): counts[category] for category in Category},
             "highly_known_share": round(share, 4),
-            "kept": share >= min_highly_known,
+            **({} if rule.given_away else {"given_away": lost[str(relation)]}),
+            "kept": share >= rule.min_highly_known,
         }
     return table
 
@@ -64,32 +99,32 @@ def split(
     facts: Sequence[Fact],
     labels: pd.DataFrame,
     sizes: Mapping[Split, int],
-    *,
-    min_highly_known: float,
-    seed: int,
-    held_from: str = "dev",
+    rule: Rule,
 ) -> dict[Split, tuple[Fact, ...]]:
     """Draw the four splits from labelled facts.
 
     ``known`` (HighlyKnown) and ``unknown`` (Unknown) come from origin ``train``; ``held_val`` and ``held``
-    (HighlyKnown) from ``dev``, or, ``held_from`` ``all``, from what is left of both, where a base knows little; all
-    from the kept relations only. No subject stands in two splits. The order is that of a seeded hash of the fact ids,
-    so it does not hang on the order of the files.
+    (HighlyKnown) from ``dev``, if the rule does not say otherwise; all from the kept relations only. No subject stands
+    in two splits. The order is that of a seeded hash of the fact ids, so it does not hang on the order of the files.
 
     Raises:
         FthallError: a split comes out smaller than its size asks.
     """
     category = dict(zip(labels["fact_id"], labels["category"], strict=True))
-    table = relation_table(labels, min_highly_known)
+    table = relation_table(facts, labels, rule)
     drawn = sorted(
-        (fact for fact in facts if fact.id in category and table[fact.relation]["kept"]),
-        key=lambda fact: hashlib.sha256(f"{seed}/{fact.id}".encode()).digest(),
+        (
+            fact
+            for fact in facts
+            if fact.id in category and table[fact.relation]["kept"] and (rule.given_away or not given_away(fact))
+        ),
+        key=lambda fact: hashlib.sha256(f"{rule.seed}/{fact.id}".encode()).digest(),
     )
     wanted = {
         Split.KNOWN: ({"train"}, Category.HIGHLY_KNOWN),
         Split.UNKNOWN: ({"train"}, Category.UNKNOWN),
-        Split.HELD_VAL: (HELD_FROM[held_from], Category.HIGHLY_KNOWN),
-        Split.HELD: (HELD_FROM[held_from], Category.HIGHLY_KNOWN),
+        Split.HELD_VAL: (HELD_FROM[rule.held_from], Category.HIGHLY_KNOWN),
+        Split.HELD: (HELD_FROM[rule.held_from], Category.HIGHLY_KNOWN),
     }
     used: dict[str, Split] = {}
     splits: dict[Split, tuple[Fact, ...]] = {}
@@ -105,7 +140,7 @@ def split(
         if len(chosen) < sizes[name]:
             raise FthallError(
                 f"only {len(chosen)} facts for the split '{name}', {sizes[name]} asked; "
-                f"label more facts, ask for fewer, or lower the {min_highly_known:.0%} rule (kept relations: "
+                f"label more facts, ask for fewer, or lower the {rule.min_highly_known:.0%} rule (kept relations: "
                 f"{', '.join(r for r, row in table.items() if row['kept']) or 'none'})"
             )
         splits[name] = tuple(chosen)
@@ -122,10 +157,8 @@ def build(
     source: Mapping[str, Any],
     base: Mapping[str, Any],
     slick: Mapping[str, Any],
-    min_highly_known: float = MIN_HIGHLY_KNOWN,
-    seed: int = 0,
+    rule: Rule | None = None,
     texts: bool = True,
-    held_from: str = "dev",
 ) -> Release:
     """Draw the splits and write the release folder.
 
@@ -137,7 +170,8 @@ def build(
     """
     if (folder / "release.yaml").exists():
         raise FthallError(f"{folder} holds a release already and releases never change; choose another folder")
-    splits = split(facts, labels, sizes, min_highly_known=min_highly_known, seed=seed, held_from=held_from)
+    rule = rule or Rule()
+    splits = split(facts, labels, sizes, rule)
     ledger, suffix = _names(texts)
     files: dict[str, Any] = {}
     for name, chosen in splits.items():
@@ -162,9 +196,8 @@ def build(
         "source": dict(source),
         "base": dict(base),
         "slick": dict(slick),
-        "rule": {"min_highly_known": min_highly_known, "seed": seed}
-        | ({} if held_from == "dev" else {"held_from": held_from}),
-        "relations": relation_table(labels, min_highly_known),
+        "rule": rule.manifest(),
+        "relations": relation_table(facts, labels, rule),
         "files": files,
     }
     manifest["digest"] = _digest(manifest)
@@ -299,17 +332,9 @@ def rebuilt(release: Release, track: str) -> bool:
     if unknown := sorted(set(labels["fact_id"]) - relation.keys()):
         raise FthallError(f"{folder}: {source} has no fact {unknown[0]!r}; the release was made of others")
     labels["relation"] = [relation[fact_id] for fact_id in labels["fact_id"]]
-    rule = release.manifest["rule"]
-    again = split(
-        facts,
-        labels,
-        {name: len(chosen) for name, chosen in release.splits.items()},
-        min_highly_known=rule["min_highly_known"],
-        seed=rule["seed"],
-        held_from=rule.get("held_from", "dev"),
-    )
-    counts = relation_table(labels, rule["min_highly_known"])
-    return again == dict(release.splits) and counts == release.manifest["relations"]
+    rule = Rule(**release.manifest["rule"])
+    again = split(facts, labels, sizes(release.manifest), rule)
+    return again == dict(release.splits) and relation_table(facts, labels, rule) == release.manifest["relations"]
 
 
 def _ledger(labels: pd.DataFrame) -> pd.DataFrame:
