@@ -163,8 +163,8 @@ def card(release: Release) -> str:
         how.append("no samples: WeaklyKnown is not told from Unknown")
     held = "dev" if rule.get("held_from", "dev") == "dev" else "what is left of train and dev"
     left_out = (
-        "\n- Left out: facts whose answer stands in the subject’s name, which may be known by copying alone. The table\n"
-        "  says how many of the HighlyKnown are."
+        "\n- Left out: facts whose answer stands in the subject’s name, which may be known by copying alone; the\n"
+        "  table says how many of the HighlyKnown are."
         if copied
         else ""
     )
