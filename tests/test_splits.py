@@ -136,7 +136,7 @@ def test_facts_given_away_are_left_out_where_the_rule_says_so_and_drawn_again(
     assert splits.rebuilt(release, str(tmp_path / "r"))
     made = releases.card(release)
     assert "Left out: facts whose answer stands in the subject" in made
-    assert "| 75.0 % | 1 | yes |" in made
+    assert "| 68.8 % | 1 | yes |" in made  # 11 of 16
 
 
 def draw_by(facts: list[Fact], rule: splits.Rule, each: int) -> dict[Split, tuple[Fact, ...]]:

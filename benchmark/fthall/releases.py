@@ -164,7 +164,7 @@ def card(release: Release) -> str:
     held = "dev" if rule.get("held_from", "dev") == "dev" else "what is left of train and dev"
     left_out = (
         "\n- Left out: facts whose answer stands in the subject’s name, which may be known by copying alone; the\n"
-        "  table says how many of the HighlyKnown are."
+        "  table says how many of the HighlyKnown are, and the share is of the others."
         if copied
         else ""
     )

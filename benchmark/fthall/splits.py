@@ -77,14 +77,14 @@ def tracks() -> list[str]:
 def relation_table(facts: Sequence[Fact], labels: pd.DataFrame, rule: Rule) -> dict[str, dict[str, Any]]:
     """For each relation: how many facts were asked, how many fell in each category, and whether it is kept.
 
-    By a rule without facts that are given away, also how many of the HighlyKnown are.
+    By a rule without facts that are given away, also how many of the HighlyKnown are; these count for no relation.
     """
     table: dict[str, dict[str, Any]] = {}
     known = set(labels["fact_id"][labels["category"] == Category.HIGHLY_KNOWN])
     lost = Counter(fact.relation for fact in facts if not rule.given_away and fact.id in known and given_away(fact))
     for relation, rows in sorted(labels.groupby("relation")):
         counts = Counter(rows["category"])
-        share = counts[Category.HIGHLY_KNOWN] / len(rows)
+        share = (counts[Category.HIGHLY_KNOWN] - lost[str(relation)]) / len(rows)
         table[str(relation)] = {
             "asked": len(rows),
             **{str(category): counts[category] for category in Category},
@@ -138,10 +138,10 @@ def split(
                 if used.setdefault(subject, name) is name:
                     chosen.append(fact)
         if len(chosen) < sizes[name]:
+            kept = ", ".join(relation for relation, row in table.items() if row["kept"]) or "none"
             raise FthallError(
-                f"only {len(chosen)} facts for the split '{name}', {sizes[name]} asked; "
-                f"label more facts, ask for fewer, or lower the {rule.min_highly_known:.0%} rule (kept relations: "
-                f"{', '.join(r for r, row in table.items() if row['kept']) or 'none'})"
+                f"only {len(chosen)} facts for the split '{name}', {sizes[name]} asked; label more facts, ask for fewer, "
+                f"or lower the {100 * rule.min_highly_known:g} % rule (kept relations: {kept})"
             )
         splits[name] = tuple(chosen)
     return splits
