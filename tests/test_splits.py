@@ -66,7 +66,7 @@ def test_facts_of_dropped_relations_are_in_no_split() -> None:
     labels = labels_of(good + bad, good_categories | bad_categories)
     drawn = draw(good + bad, labels, (3, 7, 0, 0))
     assert {f.relation for f in drawn[Split.KNOWN] + drawn[Split.UNKNOWN]} == {"good"}
-    with pytest.raises(FthallError, match=r"only 3 facts for the split 'known', 4 asked; .* 30% rule .*: good\)"):
+    with pytest.raises(FthallError, match=r"only 3 facts for the split 'known', 4 asked; .* 30 % rule .*: good\)"):
         draw(good + bad, labels, (4, 0, 0, 0))
     with pytest.raises(FthallError, match=r"kept relations: none\)"):
         draw(bad, labels_of(bad, bad_categories), (1, 0, 0, 0))

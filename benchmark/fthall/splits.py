@@ -140,8 +140,8 @@ def split(
         if len(chosen) < sizes[name]:
             kept = ", ".join(relation for relation, row in table.items() if row["kept"]) or "none"
             raise FthallError(
-                f"only {len(chosen)} facts for the split '{name}', {sizes[name]} asked; label more facts, ask for fewer, "
-                f"or lower the {100 * rule.min_highly_known:g} % rule (kept relations: {kept})"
+                f"only {len(chosen)} facts for the split '{name}', {sizes[name]} asked; label more facts, ask for "
+                f"fewer, or lower the {100 * rule.min_highly_known:g} % rule (kept relations: {kept})"
             )
         splits[name] = tuple(chosen)
     return splits
