@@ -68,6 +68,9 @@ def build_from_labels(
         found = [fact for fact in facts if fact.id in ids]  # in the order they were asked
         if len(found) < len(rows) or slick.digest(found) != own["facts"]:
             raise FthallError(f"{path} was made of other facts than {source} has now; make it anew with fthall slick")
+    # As one file would have them, whichever way they are parted and named.
+    place = {fact.id: number for number, fact in enumerate(facts)}
+    table = table.iloc[sorted(range(len(table)), key=lambda i: (table["relation"][i], place[table["fact_id"][i]]))]
     ids = set(table["fact_id"])
     labelled = [fact for fact in facts if fact.id in ids]
     asked = {name: made[name] for name in ("engine", "adaptive", *_ALIKE_SAMPLES) if name in made}
