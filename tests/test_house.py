@@ -71,6 +71,24 @@ def test_the_data_card_counts_are_those_of_the_release():
         assert f"| `{split}` | {manifest['files'][f'{split}.jsonl']['facts']} |" in card
 
 
+def test_the_data_card_of_entityquestions_has_the_counts_of_the_release():
+    card = " ".join((ROOT / "leaderboard/pages/data-entityquestions.md").read_text(encoding="utf-8").split())
+    manifest = splits.manifest("entityquestions/smollm2-135m")
+    counted = read_json(ROOT / "leaderboard/studies/adaptive.json")
+    for relation, row in manifest["relations"].items():
+        cells = [
+            row[key] for key in ("asked", Category.HIGHLY_KNOWN, Category.MAYBE_KNOWN, Category.UNKNOWN, "given_away")
+        ]
+        share = f"{100 * row['highly_known_share']:.1f} % | {'yes' if row['kept'] else 'no'}"
+        assert f"| `{relation}` | {' | '.join(map(str, cells))} | {share} |" in card
+        assert (counted[relation]["facts"], counted[relation]["given_away"]) == (row["asked"], row["given_away"])
+    for split, count in splits.sizes(manifest).items():
+        drawn = manifest["files"][f"{split}.txt"]["relations"]
+        assert f"| `{split}` | {count} | {drawn['P17']} | {drawn['P407']} |" in card
+    known, given = (sum(row[key] for row in manifest["relations"].values()) for key in ("HighlyKnown", "given_away"))
+    assert f"Of its {known:,} HighlyKnown facts {given} are given away" in card
+
+
 def test_the_numbers_of_the_method_page_are_those_of_the_committed_results():
     page = " ".join((ROOT / "leaderboard/pages/method.md").read_text(encoding="utf-8").split())
     studies, controls = (ROOT / "leaderboard" / name for name in ("studies", "controls/geonames/smollm2-135m"))
@@ -99,7 +117,10 @@ def test_the_numbers_of_the_slick_page_are_those_of_the_committed_results():
     studies = ROOT / "leaderboard/studies"
     speed = read_json(studies / "engine-speed.json")
     rows = [f"| {rate:.1f} |" for rate in speed["questions_a_second"].values()]
-    for row in read_json(studies / "adaptive.json").values():
+    asked = list(read_json(studies / "adaptive.json").values())
+    full, put = (sum(row[name] for row in asked) for name in ("questions", "asked"))
+    bound = full / sum(row["questions"] / row["bound"] for row in asked)
+    for row in [*asked, {"questions": full, "asked": put, "fewer": full / put, "bound": bound}]:
         rows.append(f"| {row['questions']:,} | {row['asked']:,} | {row['fewer']:.2f} × | {row['bound']:.2f} × |")
     for at in read_json(studies / "stability-geonames.json")["at"]:
         rows.append(f"| {at['runs']} | {at['shares']['Unknown']:.1f} | {at['shares']['HighlyKnown']:.1f} |")
