@@ -173,6 +173,23 @@ def test_validate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "unexpected file" in capsys.readouterr().err
 
 
+def test_a_recipe_on_another_track_and_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_release(tmp_path)
+    recipe = tmp_path / "recipe.yaml"
+    run = "{entry: sft, title: SFT, method: sft}"
+    recipe.write_text(f"track: a/b\nbase: mine\nrevision: abc\nseeds: [0]\nruns: [{run}]\n")
+    asked = {}
+    monkeypatch.setattr(cli, "_run_all", lambda recipe, release, **options: asked.update(options, recipe=recipe))
+    track = str(tmp_path / "release")
+    assert cli.main(["run", str(recipe), "--track", track, "--base", "owner/name"]) == 0
+    assert (asked["recipe"].track, asked["recipe"].base) == (track, "owner/name")
+    assert asked["recipe"].revision is None, "a revision of the recipe's own base"
+    assert asked["command"] == f"fthall run {recipe.as_posix()} --track {track} --base owner/name"
+    assert asked["track_argument"] == track
+    assert cli.main(["run", str(recipe), "--track", track]) == 0
+    assert (asked["recipe"].base, asked["recipe"].revision) == ("mine", "abc")
+
+
 def test_tasks_dir_holds_the_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["tasks-dir"]) == 0
     folder = Path(capsys.readouterr().out.strip())

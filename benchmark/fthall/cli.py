@@ -323,7 +323,10 @@ def _run(options: argparse.Namespace) -> None:
 
     _quiet()
     instead = {name: value for name in ("track", "base", "revision") if (value := getattr(options, name))}
-    recipe = load_recipe(options.recipe).model_copy(update=instead)
+    # Another base has revisions of its own.
+    recipe = load_recipe(options.recipe).model_copy(
+        update=instead | ({"revision": options.revision} if options.base else {})
+    )
     release = splits.load(recipe.track)
     seeds = options.seeds or recipe.seeds
     entries = {run.entry for run in recipe.runs}
