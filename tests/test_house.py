@@ -130,6 +130,10 @@ def test_the_numbers_of_the_slick_page_are_those_of_the_committed_results():
     asked, gib = [f"{int(n):,}" for n in peaks], [f"{peak:.2f}" for peak in peaks.values()]
     rows.append(f"{asked[0]}, {asked[1]} and {asked[2]} questions peaked at {gib[0]}, {gib[1]} and {gib[2]} GiB")
     assert max(peaks.values()) < 1.05 * min(peaks.values())
+    again = read_json(studies / "relabel-geonames.json")
+    reproduce = " ".join((ROOT / "leaderboard/pages/reproduce.md").read_text(encoding="utf-8").split())
+    assert f"{again['same']:,} of the {again['facts']:,} labels of geonames come out the same" in reproduce
+    assert not {"HighlyKnown to Unknown", "Unknown to HighlyKnown"} & again["moved"].keys()
     assert [row for row in rows if row not in page] == []
     assert speed["verified_against_generate"] >= 7
     assert speed["verified_against_vllm"] >= 4
