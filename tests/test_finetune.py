@@ -6,7 +6,6 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
     Qwen2Config,
@@ -32,11 +31,6 @@ DISTILL = Run(entry="self-distill", title="SD", method="self-distill", distill_w
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     return tiny_release(tmp_path_factory.mktemp("release"))
-
-
-@pytest.fixture
-def tokenizer(tiny_base: Path):
-    return AutoTokenizer.from_pretrained(tiny_base)
 
 
 def fresh(tiny_base: Path):

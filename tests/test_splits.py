@@ -137,6 +137,9 @@ def test_facts_given_away_are_left_out_where_the_rule_says_so_and_drawn_again(
     made = releases.card(release)
     assert "Left out: facts whose answer stands in the subject" in made
     assert "| 68.8 % | 1 | yes |" in made  # 11 of 16
+    newer = replace(release, manifest={**release.manifest, "rule": {"min_highly_known": 0.3, "of_tomorrow": 1}})
+    with pytest.raises(FthallError, match="its rule is none that this version of fthall knows; update fthall"):
+        splits.rebuilt(newer, str(tmp_path / "r"))
 
 
 def draw_by(facts: list[Fact], rule: splits.Rule, each: int) -> dict[Split, tuple[Fact, ...]]:

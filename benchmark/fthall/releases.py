@@ -1,12 +1,10 @@
 """The command behind ``fthall release build``: labels of a source and a base in, a release folder out."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from fthall import facts as sources
 from fthall import slick, splits
@@ -126,7 +124,7 @@ def read_labels(labels: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     """
     try:
         table = pd.read_parquet(labels)
-        made = json.loads((pq.read_schema(labels).metadata or {})[b"fthall"])
+        made = slick.made_with(labels)
     except FileNotFoundError:
         raise FthallError(f"no labels file {labels}; make one with: fthall slick --out {labels}") from None
     except (OSError, ValueError, KeyError) as error:

@@ -268,11 +268,7 @@ def label(
     build = _Build(facts, config, contexts, keep_answers)
     header = _header(config, identity, facts, [fact for drawn in pool.values() for fact in drawn], keep_answers)
     if out.exists():
-        if _made(out) == header:
-            return pd.read_parquet(out)
-        raise FthallError(
-            f"{out} was made with another base, dtype, setting or list of facts; delete it or choose another file"
-        )
+        return _made_before(out, header)
     partial = out.with_name(out.name + ".partial")
     done = _read_partial(partial, header)
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -332,12 +328,32 @@ def _header(
     }
 
 
-def _made(out: Path) -> Any:
-    """What labels that are there were made with; None if they are none of ours."""
+def _made_before(out: Path, header: Mapping[str, str]) -> pd.DataFrame:
+    """Labels that are there, if they were made just so.
+
+    Raises:
+        FthallError: they were not.
+    """
     try:
-        return json.loads((pq.read_schema(out).metadata or {})[b"fthall"])
-    except (OSError, ValueError, KeyError):
-        return None
+        alike = made_with(out) == header
+    except (OSError, ValueError, KeyError):  # none of ours
+        alike = False
+    if not alike:
+        raise FthallError(
+            f"{out} was made with another base, dtype, setting or list of facts; delete it or choose another file"
+        )
+    return pd.read_parquet(out)
+
+
+def made_with(labels: Path) -> Any:
+    """What a labels file says it was made with.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no Parquet file.
+        KeyError: it is none of ours.
+    """
+    return json.loads((pq.read_schema(labels).metadata or {})[b"fthall"])
 
 
 def digest(facts: Sequence[Fact]) -> str:

@@ -172,7 +172,7 @@ def build(
         raise FthallError(f"{folder} holds a release already and releases never change; choose another folder")
     rule = rule or Rule()
     splits = split(facts, labels, sizes, rule)
-    ledger, suffix = _names(texts)
+    listed, suffix = _names(texts)
     files: dict[str, Any] = {}
     for name, chosen in splits.items():
         path = folder / f"{name}.{suffix}"
@@ -186,10 +186,10 @@ def build(
             "sha256": sha256(path),
             **({} if texts else {"texts_sha256": _texts(chosen)}),
         }
-    with atomic(folder / ledger) as temporary:
+    with atomic(folder / listed) as temporary:
         content = _ledger(labels).to_csv(index=False, lineterminator="\n").encode()
         temporary.write_bytes(content if texts else gzip.compress(content, mtime=0))
-    files[ledger] = {"facts": len(labels), "sha256": sha256(folder / ledger)}
+    files[listed] = {"facts": len(labels), "sha256": sha256(folder / listed)}
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "track": track,
@@ -232,8 +232,8 @@ def verify(track: str) -> Mapping[str, Any]:
         FthallError: unknown track, unreadable release, or one whose bytes differ from what its manifest says.
     """
     folder, found = _folder(track), manifest(track)
-    ledger, suffix = _names(_ships_texts(found))
-    for name in (ledger, *(f"{split}.{suffix}" for split in Split)):
+    listed, suffix = _names(_ships_texts(found))
+    for name in (listed, *(f"{split}.{suffix}" for split in Split)):
         entry = found["files"].get(name)
         if entry is None:
             raise FthallError(f"{folder}/release.yaml has no entry for {name}; fetch the release again")
@@ -281,6 +281,16 @@ def sizes(manifest: Mapping[str, Any]) -> dict[Split, int]:
     return {split: int(manifest["files"][f"{split}.{suffix}"]["facts"]) for split in Split}
 
 
+def ledger(track: str) -> pd.DataFrame:
+    """Every labelled fact of a release: ``fact_id``, ``category``, ``right`` and ``asked``.
+
+    Raises:
+        FthallError: unknown track, unreadable or altered manifest.
+    """
+    name, _ = _names(_ships_texts(manifest(track)))
+    return pd.read_csv(_folder(track) / name, keep_default_na=False)
+
+
 def _folder(track: str) -> Path:
     return releases_dir() / track if track in tracks() else Path(track)
 
@@ -323,16 +333,17 @@ def rebuilt(release: Release, track: str) -> bool:
     Raises:
         FthallError: the source is not here, or lacks facts that were labelled.
     """
-    folder = _folder(track)
-    ledger, _ = _names(_ships_texts(release.manifest))
-    labels = pd.read_csv(folder / ledger, keep_default_na=False)
+    folder, labels = _folder(track), ledger(track)
     source = str(release.manifest["source"]["name"])
     facts = sources.load(source, list(release.manifest["relations"]))
     relation = {fact.id: fact.relation for fact in facts}
     if unknown := sorted(set(labels["fact_id"]) - relation.keys()):
         raise FthallError(f"{folder}: {source} has no fact {unknown[0]!r}; the release was made of others")
     labels["relation"] = [relation[fact_id] for fact_id in labels["fact_id"]]
-    rule = Rule(**release.manifest["rule"])
+    try:
+        rule = Rule(**release.manifest["rule"])
+    except TypeError:
+        raise FthallError(f"{folder}: its rule is none that this version of fthall knows; update fthall") from None
     again = split(facts, labels, sizes(release.manifest), rule)
     return again == dict(release.splits) and relation_table(facts, labels, rule) == release.manifest["relations"]
 

@@ -6,8 +6,6 @@ python benchmark/studies/relabel.py labels.parquet --out leaderboard/studies/rel
 from collections import Counter
 from pathlib import Path
 
-import pandas as pd
-
 import study
 from fthall import releases, splits
 from fthall.experiment import hardware
@@ -19,8 +17,7 @@ def main() -> None:
     parser.add_argument("labels", type=Path, help="of the track's facts, from fthall slick")
     parser.add_argument("--track", default="geonames/smollm2-135m")
     options = parser.parse_args()
-    ledger = next((splits.releases_dir() / options.track).glob("labels.csv*"))
-    shipped = pd.read_csv(ledger, keep_default_na=False).set_index("fact_id")["category"]
+    shipped = splits.ledger(options.track).set_index("fact_id")["category"]
     table, _ = releases.read_labels(options.labels)
     again = table.set_index("fact_id")["category"].reindex(shipped.index)
     pairs = Counter(zip(shipped, again.fillna("not labelled"), strict=True))
