@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from fthall import splits
 from fthall.answers import judge
 from fthall.files import write_json, write_jsonl, write_text
+from fthall.knowledge import splits
 from fthall.records import Category, Fact, Outcome, Release, Split
 
 TRACK = "geonames/tiny"
@@ -53,7 +53,7 @@ def tiny_facts() -> list[Fact]:
 
 
 def labels_of(facts: Sequence[Fact], category: Mapping[str, Category]) -> pd.DataFrame:
-    """A labels table as :func:`fthall.slick.label` returns it, with two runs."""
+    """A labels table as :func:`fthall.knowledge.slick.label` returns it, with two runs."""
     bits = {Category.HIGHLY_KNOWN: [True, True], Category.MAYBE_KNOWN: [True, False], Category.UNKNOWN: [False, False]}
     rows = [(f.id, f.relation, str(category[f.id]), bits[category[f.id]]) for f in facts]
     return pd.DataFrame(rows, columns=["fact_id", "relation", "category", "right"])

@@ -9,11 +9,15 @@ import pandas as pd
 import pytest
 
 from builders import tiny_facts
-from fthall import experiment, models, site, slick, splits, submission
+from fthall import bases, submissions
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
+from fthall.finetune.experiment import run_one
 from fthall.finetune.methods import Recipe, Run, Training
+from fthall.knowledge import slick, splits
+from fthall.leaderboard import render
 from fthall.records import Category, Split
+from fthall.submissions.make import from_run
 
 RUNS = [
     Run(entry="sft-known", title="Only-Known SFT", method="sft", trained_on=[Split.KNOWN]),
@@ -24,11 +28,11 @@ RUNS = [
 
 def test_from_labels_to_page_on_a_two_layer_model(tiny_base: Path, tmp_path: Path):
     facts = tiny_facts()
-    checkpoint = models.find(str(tiny_base))
-    model, tokenizer = models.load(checkpoint)
+    checkpoint = bases.find(str(tiny_base))
+    model, tokenizer = bases.load(checkpoint)
     labels_file = tmp_path / "labels.parquet"
     config = slick.SlickConfig(runs=2, shots=1, max_new_tokens=4)
-    digest = models.weights_sha256(checkpoint)
+    digest = bases.weights_sha256(checkpoint)
     table = slick.label(facts, HfEngine(model, tokenizer), config, labels_file, identity={"weights_sha256": digest})
     assert len(table) == len(facts)
     # A random model knows nothing: half of its labels are set by hand so that there is something to forget.
@@ -54,24 +58,21 @@ def test_from_labels_to_page_on_a_two_layer_model(tiny_base: Path, tmp_path: Pat
         runs=RUNS,
     )
     for run in recipe.runs:
-        made = experiment.run_one(
-            recipe,
-            run,
-            0,
+        place = run_one(recipe, run, 0, release, work=tmp_path / "runs", tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+        made = from_run(
+            place,
             release,
             track_argument=str(tmp_path / "releases" / "tiny" / "base"),
-            work=tmp_path / "runs",
-            submissions=tmp_path / "submissions",
+            out=tmp_path / "submissions",
             authors=["a"],
             contact="c",
             command="pytest",
-            tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
         )
         assert made.results.agreement is not None
         assert made.results.agreement.compared == 11
         assert len(made.results.trajectory) == 3
-    assert len(submission.find(tmp_path / "submissions")) == len(RUNS)
-    page = site.render(tmp_path / "submissions", tmp_path / "site", release=release)
+    assert len(submissions.find(tmp_path / "submissions")) == len(RUNS)
+    page = render(tmp_path / "submissions", tmp_path / "site", release=release)
     assert "Only-Known SFT" in page.read_text()
 
     import mlflow
@@ -89,19 +90,7 @@ def test_a_recipe_of_another_base_is_refused(tiny_base: Path, tmp_path: Path):
     release = tiny_release(tmp_path)
     recipe = Recipe(track=release.track, base=str(tiny_base), seeds=[0], runs=RUNS[:1])
     with pytest.raises(FthallError, match="is not the base of"):
-        experiment.run_one(
-            recipe,
-            RUNS[0],
-            0,
-            release,
-            track_argument="x",
-            work=tmp_path / "runs",
-            submissions=tmp_path / "submissions",
-            authors=["a"],
-            contact="c",
-            command="pytest",
-            tracking_uri=None,
-        )
+        run_one(recipe, RUNS[0], 0, release, work=tmp_path / "runs", tracking_uri=None)
     assert not (tmp_path / "runs").exists()
 
 
@@ -114,9 +103,9 @@ def test_the_real_demo_at_its_smallest(tmp_path: Path):
     assert report["asked"] == 4
     assert report["agree"] >= 3, report
     assert "<svg" in (tmp_path / "site" / "index.html").read_text()
-    made = submission.find(tmp_path / "submissions")
+    made = submissions.find(tmp_path / "submissions")
     release = splits.load(str(tmp_path / "release" / "geonames-demo" / "smollm2-135m"))
-    answered = {folder.name: submission.validate(folder, release) for folder in made}
+    answered = {folder.name: submissions.validate(folder, release) for folder in made}
     assert sorted(answered) == ["sft-known-seed0", "sft-seed0"]
     # One epoch teaches the format to a model that knows these facts.
     assert answered["sft-known-seed0"].results.trajectory[0].held < 50

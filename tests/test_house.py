@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fthall import cli, splits
+from fthall import cli
 from fthall.files import read_json
+from fthall.knowledge import splits
 from fthall.records import Category
 
 ROOT = Path(__file__).parent.parent
@@ -16,7 +17,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_file_of_the_readmes_tree_is_there():
-    tree = re.search(r"## What is where\n\n```\n(.*?)```", README, re.DOTALL)
+    tree = re.search(r"## What is where\n.*?```\n(.*?)```", README, re.DOTALL)
     assert tree
     folder, named = ROOT, set()
     for line in tree[1].splitlines():
@@ -27,8 +28,18 @@ def test_every_file_of_the_readmes_tree_is_there():
             named.add(path)
             if not inside and name.endswith("/"):
                 folder = path
-    unnamed = {path for path in (ROOT / "benchmark/fthall").glob("*.py") if not path.name.startswith("__")} - named
+    unnamed = {path for path in (ROOT / "benchmark/fthall").iterdir() if not path.name.startswith("_")} - named
     assert not unnamed, f"the README does not list {sorted(path.name for path in unnamed)}"
+
+
+def test_the_rooms_say_what_they_are_and_hold_no_more_than_a_reader_can_keep_in_mind():
+    package = ROOT / "benchmark/fthall"
+    for file in package.rglob("*.py"):
+        assert len(file.read_text(encoding="utf-8").splitlines()) <= 450, f"{file} is two things: part them"
+    rooms = [folder for folder in package.rglob("*") if folder.is_dir() and list(folder.glob("*.py"))]
+    assert {package / name for name in ("facts", "knowledge", "measure")} <= set(rooms)
+    for room in rooms:
+        assert len(list(room.glob("*.py"))) <= 9, f"{room} is two rooms"
 
 
 def test_the_readmes_commands_exist():

@@ -12,8 +12,9 @@ from pathlib import Path
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-from fthall import models, splits
-from fthall.live import ForgettingCallback  # 1
+from fthall import bases
+from fthall.knowledge import splits
+from fthall.measure.live import ForgettingCallback  # 1
 from fthall.prompts import ask, target
 from fthall.records import Split
 
@@ -21,7 +22,7 @@ from fthall.records import Split
 def main(arguments: list[str] | None = None) -> list[dict[str, float]]:
     """Train; return what the callback logged."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default=models.EMBEDDED, help="folder, Hugging Face id, or the embedded base")
+    parser.add_argument("--model", default=bases.EMBEDDED, help="folder, Hugging Face id, or the embedded base")
     parser.add_argument("--track", default="geonames/smollm2-135m", help="name of a track, or a release's folder")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--every", type=int, default=20, help="steps between evaluations")
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, float]]:
     parser.add_argument("--out", type=Path, default=Path("trl-sft"))
     options = parser.parse_args(arguments)
 
-    model, tokenizer = models.load(models.find(options.model), for_training=True)
+    model, tokenizer = bases.load(bases.find(options.model), for_training=True)
     facts = splits.load(options.track).splits[Split.UNKNOWN]
     rows = [{"prompt": ask(fact.question), "completion": target(fact)} for fact in facts]
     trainer = SFTTrainer(

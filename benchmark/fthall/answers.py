@@ -8,9 +8,10 @@ papers fthall is built on; on top of it, Unicode is folded, so that "Sao Paulo" 
 import re
 import string
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
-from fthall.records import Outcome
+from fthall.records import Answer, Outcome
 
 _ARTICLE_WORDS = ("a", "an", "the")
 _ARTICLES = re.compile(rf"\b(?:{'|'.join(_ARTICLE_WORDS)})\b")
@@ -72,6 +73,23 @@ def judge(prediction: str, answers: Sequence[str]) -> Outcome:
     if not said or _ABSTAINED.match(said) or first_line(prediction).casefold() in _NOT_AVAILABLE:
         return Outcome.ABSTAINED
     return Outcome.WRONG
+
+
+def counts(answers: Sequence[Answer]) -> dict[Outcome, int]:
+    """How many answers were correct, wrong and abstained."""
+    found = Counter([answer.outcome for answer in answers])
+    return {outcome: found[outcome] for outcome in Outcome}
+
+
+def accuracy(answers: Sequence[Answer]) -> float:
+    """Exact match with aliases, percent.
+
+    Raises:
+        ValueError: no answers.
+    """
+    if not answers:
+        raise ValueError("no answers, no accuracy")
+    return 100 * counts(answers)[Outcome.CORRECT] / len(answers)
 
 
 def can_become_correct(begun: str, answers: Sequence[str]) -> bool:

@@ -1,21 +1,14 @@
 """What the YAML files in ``tasks/fthall`` refer to: lm-evaluation-harness loads these functions by name."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from fthall import splits
 from fthall.answers import judge
-from fthall.paths import data_dir
+from fthall.knowledge import splits
 from fthall.prompts import ask
 from fthall.records import Outcome, Split
 
 DEFAULT_TRACK = "geonames/smollm2-135m"
-
-
-def tasks_dir() -> Path:
-    """The folder of the YAML files, for lm-eval's ``--include_path``."""
-    return data_dir("tasks") / "fthall"
 
 
 def load_split(split: str, track: str = DEFAULT_TRACK, **_: object) -> dict[str, Any]:

@@ -17,6 +17,11 @@ def data_dir(name: str) -> Path:
     return packaged if packaged.is_dir() else _REPOSITORY / name
 
 
+def tasks_dir() -> Path:
+    """The folder of the lm-eval tasks' YAML files, for lm-eval's ``--include_path``."""
+    return data_dir("tasks") / "fthall"
+
+
 def cache_dir() -> Path:
     """``$FTHALL_CACHE``, else ``$XDG_CACHE_HOME/fthall``, else ``~/.cache/fthall``."""
     if own := os.environ.get("FTHALL_CACHE"):

@@ -75,7 +75,7 @@ class EpochPoint:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The frozen, hashed splits of a track. Made by :mod:`fthall.splits`, verified whenever it is loaded."""
+    """The frozen, hashed splits of a track. Made by :mod:`fthall.knowledge.splits`, verified whenever it is loaded."""
 
     track: str
     """``<source>/<base>``, e.g. ``geonames/smollm2-135m``."""

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import study
 from fthall import facts as sources
-from fthall import releases, splits
+from fthall.knowledge import releases, splits
+from fthall.knowledge.slick import tally
 from fthall.records import Category
-from fthall.slick import tally
 
 
 def main() -> None:

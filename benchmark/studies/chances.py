@@ -13,11 +13,12 @@ import time
 import numpy as np
 
 import study
+from fthall import bases
 from fthall import facts as sources
-from fthall import models, slick
 from fthall.answers import judge
+from fthall.bases import hardware
 from fthall.engines.hf import HfEngine
-from fthall.experiment import hardware
+from fthall.knowledge import slick
 from fthall.prompts import ask, context_for, draw_contexts, few_shot
 from fthall.records import Outcome
 
@@ -25,7 +26,7 @@ from fthall.records import Outcome
 def main() -> None:
     """Measure and print."""
     parser = study.parser(__doc__)
-    parser.add_argument("--base", default=models.EMBEDDED)
+    parser.add_argument("--base", default=bases.EMBEDDED)
     parser.add_argument("--source", default="entityquestions")
     parser.add_argument("--relation", default="P17")
     parser.add_argument("--questions", type=int, default=400)
@@ -34,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     preset = slick.PRESETS["gekhman2024"]
     how = {"temperature": preset.temperature, "top_k": preset.top_k}
-    model, tokenizer = models.load(models.find(options.base), dtype=options.dtype)
+    model, tokenizer = bases.load(bases.find(options.base), dtype=options.dtype)
     engine = HfEngine(model, tokenizer, batch_size=192)
     known = sources.load(options.source, [options.relation])
     pool = [fact for fact in known if fact.origin == "dev"]

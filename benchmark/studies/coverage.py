@@ -4,14 +4,14 @@
 
 Each of many simulated studies has subjects with one or more facts of a few relations. With probability ``together`` all
 facts of a subject share one fate, otherwise each has its own: ``lost`` of them are right in the reference alone,
-``gained`` in the model alone. The interval of forgetting is the one fthall publishes (:mod:`fthall.stats`).
+``gained`` in the model alone. The interval of forgetting is the one fthall publishes (:mod:`fthall.measure.stats`).
 """
 
 import numpy as np
 
 import study
-from fthall import stats
-from fthall.experiment import hardware
+from fthall.bases import hardware
+from fthall.measure import stats
 
 SCENES = {
     "this track: 380 subjects of one fact, 11 points": (380, 1, 0.0, 0.12, 0.01),

@@ -25,12 +25,12 @@ from typing import Any
 import torch
 
 import study
+from fthall import bases
 from fthall import facts as sources
-from fthall import models
+from fthall.bases import hardware
 from fthall.engines import judged
 from fthall.engines.hf import HfEngine, group, head
 from fthall.engines.plain import GenerateEngine
-from fthall.experiment import hardware
 from fthall.prompts import ask, context_for, draw_contexts, few_shot
 
 
@@ -50,7 +50,7 @@ def floor(model: Any, tokens: int, questions: int, batch_size: int) -> None:
 def main() -> None:  # noqa: PLR0915 - one long table
     """Measure and print."""
     parser = study.parser(__doc__)
-    parser.add_argument("--base", default=models.EMBEDDED)
+    parser.add_argument("--base", default=bases.EMBEDDED)
     parser.add_argument("--source", default="entityquestions")
     parser.add_argument("--relation", default="P17")
     parser.add_argument("--questions", type=int, default=768)
@@ -60,7 +60,7 @@ def main() -> None:  # noqa: PLR0915 - one long table
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--vllm", action="store_true")
     options = parser.parse_args()
-    model, tokenizer = models.load(models.find(options.base), dtype=options.dtype)
+    model, tokenizer = bases.load(bases.find(options.base), dtype=options.dtype)
     known = [fact for fact in sources.load(options.source) if fact.relation == options.relation]
     pool = [fact for fact in known if fact.origin == "dev"]
     asked = [fact for fact in known if fact.origin == "train"][: options.questions]
@@ -103,7 +103,7 @@ def main() -> None:  # noqa: PLR0915 - one long table
     if options.vllm:
         from fthall.engines.vllm import VllmEngine
 
-        other = VllmEngine(models.find(options.base).location, dtype=options.dtype)
+        other = VllmEngine(bases.find(options.base).location, dtype=options.dtype)
         other.greedy(every[0][: options.batch_size])
         for prompts in every:
             timed("vllm", lambda p=prompts: other.greedy(p), scored)

@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 import study
-from fthall import models
-from fthall.experiment import hardware
-from fthall.releases import read_labels
+from fthall import bases
+from fthall.bases import hardware
+from fthall.knowledge.releases import read_labels
 
 SHARDS = ("1/16", "1/4", "1/1")
 
@@ -21,7 +21,7 @@ SHARDS = ("1/16", "1/4", "1/1")
 def main() -> None:
     """Measure and print."""
     parser = study.parser(__doc__)
-    parser.add_argument("--base", default=models.EMBEDDED)
+    parser.add_argument("--base", default=bases.EMBEDDED)
     parser.add_argument("--relation", default="P17")
     parser.add_argument("--runs", default="1")
     options = parser.parse_args()

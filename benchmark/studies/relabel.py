@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import study
-from fthall import releases, splits
-from fthall.experiment import hardware
+from fthall.bases import hardware
+from fthall.knowledge import releases, splits
 
 
 def main() -> None:

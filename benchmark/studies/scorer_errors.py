@@ -18,8 +18,9 @@ import pandas as pd
 
 import study
 from fthall import facts as sources
-from fthall import splits, submission
+from fthall import submissions
 from fthall.answers import first_line, judge, normalise
+from fthall.knowledge import splits
 from fthall.records import Fact, Outcome
 
 SHOWN = 12
@@ -73,8 +74,8 @@ def main() -> None:
     options = parser.parse_args()
     release = splits.load(options.track)
     facts = {fact.id: fact for rows in release.splits.values() for fact in rows}
-    folders = [place for place in submission.find(options.submissions) if release.track in place.as_posix()]
-    runs = [submission.validate(place, release) for place in folders]
+    folders = [place for place in submissions.find(options.submissions) if release.track in place.as_posix()]
+    runs = [submissions.validate(place, release) for place in folders]
     said = ((a.prediction, facts[a.fact_id]) for run in runs for rows in run.answers.values() for a in rows)
     result: dict[str, Any] = {"track": release.track, "runs": len(runs), "fine-tuned, no exemplars": count(said)}
     if options.labels:

@@ -18,10 +18,11 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 import study
-from fthall import board, stats
-from fthall.experiment import hardware
+from fthall.bases import hardware
+from fthall.leaderboard import board
+from fthall.measure import stats
 from fthall.records import Answer, Fact, Outcome, Release, Split
-from fthall.submission import Card, Results, Submission
+from fthall.submissions.check import Card, Results, Submission
 
 SAMPLE = 200
 

@@ -12,8 +12,8 @@ and false of the method. That is why three seeds are asked for.
 import numpy as np
 
 import study
-from fthall import stats
-from fthall.experiment import hardware
+from fthall.bases import hardware
+from fthall.measure import stats
 
 
 def table(rng: np.random.Generator, entries: int, seeds: int, facts: int, luck: float) -> tuple[bool, bool]:

@@ -2,11 +2,8 @@
 
 SLiCK asks thousands of questions behind the same few exemplars, and a plain ``generate`` on full prompts computes
 those exemplars anew for every question. Here the longest common run of *tokens* of prompts, exemplars and the leading
-words of the question alike, is computed once, and only what differs between prompts is new work.
-
-And SLiCK asks no more of a greedy answer than whether it is right. So the right answer is fed along as a draft: one
-forward pass tells where the model would have gone another way (as in speculative decoding, Leviathan et al. 2023,
-arXiv 2211.17192, with the answer key for a draft model).
+words of the question alike, is computed once (:mod:`fthall.engines.shared`), and only what differs between prompts is
+new work. Verdicts and chances take one pass over the right answer (:mod:`fthall.engines.verify`).
 """
 
 import hashlib
@@ -20,68 +17,18 @@ import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from fthall.answers import can_become_correct, judge
-from fthall.engines import OnBatch, breaking, judged, shared
+from fthall.engines import shared, verify
+from fthall.engines.engine import Engine, OnBatch, Sampling, breaking, cut
 from fthall.errors import FthallError
-from fthall.prompts import STOP
 from fthall.records import Outcome
 
 _LOG = logging.getLogger(__name__)
 _Member = TypeVar("_Member")
-_Way = tuple[int, list[int], list[int]]
-"""Number of a prompt, its tokens behind the prefix, and those of one accepted answer."""
 _Choice = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
 """(logits [rows, vocabulary], number of each row's prompt, step) to tokens [rows]."""
 
 
-def head(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
-    """Logits of final hidden states, [rows, width], as [rows, vocabulary].
-
-    Instead of the model's own forward, which computes them for every position, and which, given a [batch, 1, width]
-    slice and frozen embeddings, makes torch copy the embeddings once for every row (20 times as slow on a CPU).
-    """
-    return scaled(model, model.get_output_embeddings()(hidden))
-
-
-def scaled(model: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
-    """What some architectures do to their logits last: scale them (Cohere, Granite) or cap them (Gemma 2)."""
-    config = model.config
-    if scale := getattr(config, "logit_scale", None):
-        logits = logits * scale
-    if divisor := getattr(config, "logits_scaling", None):
-        logits = logits / divisor
-    if cap := getattr(config, "final_logit_softcapping", None):
-        logits = torch.tanh(logits / cap) * cap
-    return logits
-
-
-def group(rows: Sequence[list[int]]) -> list[tuple[int, list[int]]]:
-    """Rows that begin alike, together: (leading tokens shared, numbers of the rows), the largest groups first.
-
-    Each row keeps at least one token of its own. A few rows with other exemplars do not spoil the prefix of the rest:
-    rows are taken together with the one in the middle of their sorted order, as far as it saves most tokens.
-    """
-    groups = []
-    left = sorted(range(len(rows)), key=lambda i: rows[i])
-    while left:
-        middle = rows[left[len(left) // 2]]
-        alike = [_alike(rows[i], middle) for i in left]
-        # With all rows that share at least n tokens, n tokens are saved for each but one.
-        by_length = sorted(alike, reverse=True)
-        shared = max(enumerate(by_length), key=lambda pair: pair[0] * pair[1])[1]
-        groups.append((shared, [i for i, n in zip(left, alike, strict=True) if n >= shared]))
-        left = [i for i, n in zip(left, alike, strict=True) if n < shared]
-    return groups
-
-
-def _alike(row: list[int], other: list[int]) -> int:
-    """How many leading tokens two rows share, the last of either not counted."""
-    limit = min(len(row), len(other)) - 1
-    if row[:limit] == other[:limit]:
-        return limit
-    return next(n for n in range(limit) if row[n] != other[n])
-
-
-class HfEngine:
+class HfEngine(Engine):
     """Shared-prefix greedy decoding.
 
     Args:
@@ -111,50 +58,40 @@ class HfEngine:
                     ends[token] = True
         return ends[:size]
 
-    def greedy(self, prompts: Sequence[str], *, max_new_tokens: int = 16, on_batch: OnBatch | None = None) -> list[str]:
-        """See :class:`fthall.engines.Engine`."""
-
-        def choose(logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
-            return logits.argmax(-1)
-
-        return self._answer(prompts, choose, max_new_tokens, on_batch)
-
-    def sample(
-        self,
-        prompts: Sequence[str],
-        *,
-        samples: int,
-        temperature: float,
-        top_k: int,
-        seed: int,
-        max_new_tokens: int = 16,
-        on_batch: OnBatch | None = None,
+    def _say(
+        self, prompts: Sequence[str], sampling: Sampling | None, max_new_tokens: int, on_batch: OnBatch | None
     ) -> list[list[str]]:
-        """See :class:`fthall.engines.Engine`.
+        if sampling is None:
+            return [[said] for said in self._answer(prompts, _likeliest, max_new_tokens, on_batch)]
+        repeated = [prompt for prompt in prompts for _ in range(sampling.samples)]
+        said = self._answer(repeated, self._drawn(prompts, sampling, max_new_tokens), max_new_tokens, on_batch)
+        return [said[start : start + sampling.samples] for start in range(0, len(said), sampling.samples)]
 
-        Each sample draws from a stream of its own, keyed by seed, prompt and number: what is drawn does not depend on
-        the batch it is drawn in.
+    def _drawn(self, prompts: Sequence[str], sampling: Sampling, max_new_tokens: int) -> _Choice:
+        """How tokens are drawn: each sample from a stream of its own, keyed by seed, prompt and number.
+
+        So what is drawn does not depend on the batch it is drawn in.
         """
-        repeated = [prompt for prompt in prompts for _ in range(samples)]
-        keys = [f"{seed}/{number}/{prompt}" for prompt in prompts for number in range(samples)]
+        keys = [f"{sampling.seed}/{number}/{prompt}" for prompt in prompts for number in range(sampling.samples)]
         digests = [int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "big") for key in keys]
         drawn = np.array([np.random.Generator(np.random.Philox(key=d)).random(max_new_tokens) for d in digests])
         uniform = torch.from_numpy(drawn).float().to(self.model.device)  # [prompts * samples, tokens]
 
         def choose(logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
-            best, tokens = torch.topk(logits.float() / temperature, min(top_k, logits.shape[-1]), dim=-1)
+            best, tokens = torch.topk(
+                logits.float() / sampling.temperature, min(sampling.top_k, logits.shape[-1]), dim=-1
+            )
             reached = torch.softmax(best, -1).cumsum(-1)
             place = torch.searchsorted(reached, uniform[list(rows), step][:, None], right=True)
             return tokens.gather(1, place.clamp(max=tokens.shape[-1] - 1))[:, 0]
 
-        said = self._answer(repeated, choose, max_new_tokens, on_batch)
-        return [said[start : start + samples] for start in range(0, len(said), samples)]
+        return choose
 
     @torch.inference_mode()
     def _answer(
         self,
         prompts: Sequence[str],
-        choose: "_Choice",
+        choose: _Choice,
         max_new_tokens: int,
         on_batch: OnBatch | None,
     ) -> list[str]:
@@ -164,7 +101,7 @@ class HfEngine:
         rows: list[list[int]] = self.tokenizer(list(prompts)).input_ids
         answers: list[str] = [""] * len(rows)
         with self._evaluating():
-            for length, members in group(rows):
+            for length, members in shared.group(rows):
                 layers = shared.prefix(self.model, rows[members[0]][:length])
                 by_length = sorted(members, key=lambda i: len(rows[i]))  # little padding within a batch
 
@@ -213,24 +150,23 @@ class HfEngine:
 
     def _texts(self, tokens: Sequence[Sequence[int]]) -> list[str]:
         """Answers as they are scored: up to the first line break, stripped."""
-        return [text.split(STOP, 1)[0].strip() for text in self._decoded(tokens)]
+        return [cut(text) for text in self._decoded(tokens)]
 
     def _decoded(self, tokens: Sequence[Sequence[int]]) -> list[str]:
         return self.tokenizer.batch_decode([list(row) for row in tokens], skip_special_tokens=True) if tokens else []
 
     @torch.inference_mode()
-    def right(
+    def _verify(
         self,
         prompts: Sequence[str],
         accepted: Sequence[Sequence[str]],
-        *,
-        max_new_tokens: int = 16,
-        on_batch: OnBatch | None = None,
-    ) -> list[bool]:
-        """See :class:`fthall.engines.Engine`.
+        max_new_tokens: int,
+        on_batch: OnBatch | None,
+    ) -> list[bool | None]:
+        """The first accepted answer is fed along with its question.
 
-        The first accepted answer is fed along with its question. Where the model leaves it for something that can
-        no longer become an accepted answer, the verdict is known; the few answers that still can are decoded.
+        Where the model leaves it for something that can no longer become an accepted answer, the verdict is known; the
+        few answers that still can are left to be decoded.
         """
         if not prompts:
             return []
@@ -238,41 +174,48 @@ class HfEngine:
         drafts = [self._draft(answers[0])[:max_new_tokens] for answers in accepted]
         verdicts: list[bool | None] = [None] * len(rows)
         with self._evaluating():
-            for length, members in group(rows):
+            for length, members in shared.group(rows):
                 layers = shared.prefix(self.model, rows[members[0]][:length])
                 if not self._shares(rows[members[0]][length:], layers):
                     continue
                 by_length = sorted(members, key=lambda i: len(rows[i]) + len(drafts[i]))
 
-                def verify(batch: list[int], length: int = length, layers: shared.Layers = layers) -> None:
+                def check(batch: list[int], length: int = length, layers: shared.Layers = layers) -> None:
                     tails = [rows[i][length:] for i in batch]
-                    found = self._verify(
-                        layers, tails, [drafts[i] for i in batch], [accepted[i] for i in batch], max_new_tokens
+                    followed = verify.follow(
+                        self.model, self._ends, layers, tails, [drafts[i] for i in batch], max_new_tokens
                     )
+                    found = self._verdicts(followed, [accepted[i] for i in batch])
                     for i, verdict in zip(batch, found, strict=True):
                         verdicts[i] = verdict
                     if on_batch and (decided := len(found) - found.count(None)):
                         on_batch(decided)
 
                 with shared.attention(self.model):
-                    self._in_batches(by_length, verify)
-        open_ = [i for i, verdict in enumerate(verdicts) if verdict is None]
-        said = self.greedy([prompts[i] for i in open_], max_new_tokens=max_new_tokens, on_batch=on_batch)
-        for i, verdict in zip(open_, judged(said, [accepted[i] for i in open_]), strict=True):
-            verdicts[i] = verdict
-        return [bool(verdict) for verdict in verdicts]
+                    self._in_batches(by_length, check)
+        return verdicts
+
+    def _verdicts(self, followed: Sequence[verify.Followed], accepted: Sequence[Sequence[str]]) -> list[bool | None]:
+        """Whether answers are right of which a beginning is known, or all; None where the beginning leaves it open."""
+        texts = self._decoded([one.tokens for one in followed])
+        verdicts: list[bool | None] = []
+        for one, text, answers in zip(followed, texts, accepted, strict=True):
+            if one.whole:
+                verdicts.append(judge(cut(text), answers) is Outcome.CORRECT)
+            else:
+                verdicts.append(None if can_become_correct(text, answers) else False)
+        return verdicts
 
     @torch.inference_mode()
-    def chance(
+    def _chance(
         self,
         prompts: Sequence[str],
         accepted: Sequence[Sequence[str]],
-        *,
         temperature: float,
         top_k: int,
-        max_new_tokens: int = 16,
+        max_new_tokens: int,
     ) -> list[float]:
-        """See :class:`fthall.engines.Engine`. Read off one pass over each accepted answer.
+        """Read off one pass over each accepted answer.
 
         Raises:
             FthallError: the model's attention cannot be shared.
@@ -286,7 +229,7 @@ class HfEngine:
         ]
         chances = [0.0] * len(rows)
         with self._evaluating():
-            for length, members in group(rows):
+            for length, members in shared.group(rows):
                 layers = shared.prefix(self.model, rows[members[0]][:length])
                 if not self._shares(rows[members[0]][length:], layers):
                     raise FthallError("exact chances need a model whose attention can be shared; count samples instead")
@@ -295,33 +238,14 @@ class HfEngine:
                     key=lambda way: len(way[1]) + len(way[2]),
                 )
 
-                def add(batch: list[_Way], layers: shared.Layers = layers) -> None:
-                    for (i, _, _), chance in zip(batch, self._chances(layers, batch, temperature, top_k), strict=True):
+                def add(batch: list[verify.Way], layers: shared.Layers = layers) -> None:
+                    found = verify.chances(self.model, self._ends, layers, batch, temperature, top_k)
+                    for (i, _, _), chance in zip(batch, found, strict=True):
                         chances[i] += chance
 
                 with shared.attention(self.model):
                     self._in_batches(ways, add)
         return [min(1.0, chance) for chance in chances]
-
-    def _chances(self, layers: shared.Layers, ways: Sequence[_Way], temperature: float, top_k: int) -> list[float]:
-        """The probability of each draft behind its tail, and of ending there."""
-        hidden = shared.forward(self.model, [tail + draft for _, tail, draft in ways], layers)
-        ends = self._ends.to(hidden.device)
-        logs = torch.zeros(len(ways), dtype=torch.float64)
-        for step in range(max(len(draft) for _, _, draft in ways) + 1):
-            rows = [row for row, (_, _, draft) in enumerate(ways) if step <= len(draft)]
-            index = torch.tensor(rows, device=hidden.device)
-            places = torch.tensor([len(ways[row][1]) - 1 + step for row in rows], device=hidden.device)
-            logits = head(self.model, hidden[index, places]).float() / temperature
-            best, tokens = torch.topk(logits, min(top_k, logits.shape[-1]), dim=-1)
-            shares = torch.softmax(best, -1)
-            wanted = torch.zeros_like(tokens, dtype=torch.bool)
-            for place, row in enumerate(rows):
-                draft = ways[row][2]
-                wanted[place] = tokens[place] == draft[step] if step < len(draft) else ends[tokens[place]]
-            logs[torch.tensor(rows)] += (shares * wanted).sum(-1).double().log().cpu()
-        found: list[float] = logs.exp().tolist()
-        return found
 
     def _draft(self, answer: str) -> list[int]:
         """Tokens of an answer as they would follow a prompt. Only a guess: a wrong one costs time, not truth."""
@@ -336,54 +260,13 @@ class HfEngine:
             self._sharing = shared.usable(self.model, row, layers)
         return self._sharing
 
-    def _verify(
-        self,
-        layers: shared.Layers,
-        tails: list[list[int]],
-        drafts: list[list[int]],
-        accepted: Sequence[Sequence[str]],
-        max_new_tokens: int,
-    ) -> list[bool | None]:
-        """Whether the greedy answer behind each tail is right; None where one pass does not tell."""
-        rows = [tail + draft for tail, draft in zip(tails, drafts, strict=True)]
-        hidden = shared.forward(self.model, rows, layers)
-        verdicts: list[bool | None] = [None] * len(rows)
-        ended: list[tuple[int, list[int]]] = []  # rows whose whole answer is known, with its tokens
-        begun: list[tuple[int, list[int]]] = []  # rows that left the draft, with the tokens up to there
-        alive = list(range(len(rows)))
-        for step in range(max_new_tokens):
-            if not alive:
-                break
-            places = torch.tensor([len(tails[row]) - 1 + step for row in alive], device=hidden.device)
-            states = hidden[torch.tensor(alive, device=hidden.device), places]
-            chosen = head(self.model, states).argmax(-1)
-            stops = self._ends.to(chosen.device)[chosen].tolist()
-            still = []
-            for row, token, stop in zip(alive, chosen.tolist(), stops, strict=True):
-                if stop:
-                    ended.append((row, drafts[row][:step]))
-                elif step < len(drafts[row]) and token == drafts[row][step]:
-                    still.append(row)
-                else:
-                    begun.append((row, [*drafts[row][:step], token]))
-            alive = still
-        # An answer ends where the model ends it, or at the longest allowed.
-        ended += [(row, drafts[row]) for row in alive]
-        ended += [(row, tokens) for row, tokens in begun if len(tokens) == max_new_tokens]
-        for (row, _), text in zip(ended, self._texts([tokens for _, tokens in ended]), strict=True):
-            verdicts[row] = judge(text, accepted[row]) is Outcome.CORRECT
-        begun = [(row, tokens) for row, tokens in begun if len(tokens) < max_new_tokens]
-        for (row, _), text in zip(begun, self._decoded([tokens for _, tokens in begun]), strict=True):
-            verdicts[row] = None if can_become_correct(text, accepted[row]) else False
-        return verdicts
-
     def _decode_batch(
         self,
         prefix: shared.Layers,
         length: int,
         tails: list[list[int]],
         numbers: list[int],
-        choose: "_Choice",
+        choose: _Choice,
         max_new_tokens: int,
     ) -> list[list[int]]:
         """Continuations of ``prefix + tail`` for each tail, ending token excluded; ``numbers`` are the prompts'.
@@ -410,7 +293,7 @@ class HfEngine:
             hidden = self.model.base_model(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache
             ).last_hidden_state
-            chosen = choose(head(self.model, hidden[:, -1]), [numbers[row] for row in alive], step)
+            chosen = choose(shared.head(self.model, hidden[:, -1]), [numbers[row] for row in alive], step)
             ended = ends[chosen].tolist()
             keep = []
             for row, token in enumerate(chosen.tolist()):
@@ -428,3 +311,7 @@ class HfEngine:
             positions = positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(alive), 1)], 1)
         return decoded
+
+
+def _likeliest(logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
+    return logits.argmax(-1)

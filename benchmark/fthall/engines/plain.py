@@ -6,11 +6,10 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from fthall.engines import ByAnswers, OnBatch, breaking
-from fthall.prompts import STOP
+from fthall.engines.engine import Engine, OnBatch, Sampling, breaking, cut
 
 
-class GenerateEngine(ByAnswers):
+class GenerateEngine(Engine):
     """transformers' ``generate``, as its documentation shows it.
 
     Args:
@@ -29,29 +28,18 @@ class GenerateEngine(ByAnswers):
         self.tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
         self._ends = [tokenizer.eos_token_id, *(breaking(tokenizer) if stop else [])]
 
-    def greedy(self, prompts: Sequence[str], *, max_new_tokens: int = 16, on_batch: OnBatch | None = None) -> list[str]:
-        """See :class:`fthall.engines.Engine`."""
-        return self._generate(prompts, max_new_tokens, on_batch, do_sample=False)
-
-    def sample(
-        self,
-        prompts: Sequence[str],
-        *,
-        samples: int,
-        temperature: float,
-        top_k: int,
-        seed: int,
-        max_new_tokens: int = 16,
-        on_batch: OnBatch | None = None,
+    def _say(
+        self, prompts: Sequence[str], sampling: Sampling | None, max_new_tokens: int, on_batch: OnBatch | None
     ) -> list[list[str]]:
-        """See :class:`fthall.engines.Engine`. What is drawn depends on the batch."""
-        repeated = [prompt for prompt in prompts for _ in range(samples)]
+        """What is drawn depends on the batch."""
+        if sampling is None:
+            return [[said] for said in self._generate(prompts, max_new_tokens, on_batch, do_sample=False)]
+        repeated = [prompt for prompt in prompts for _ in range(sampling.samples)]
+        how = {"do_sample": True, "temperature": sampling.temperature, "top_k": sampling.top_k}
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            said = self._generate(
-                repeated, max_new_tokens, on_batch, do_sample=True, temperature=temperature, top_k=top_k
-            )
-        return [said[start : start + samples] for start in range(0, len(said), samples)]
+            torch.manual_seed(sampling.seed)
+            said = self._generate(repeated, max_new_tokens, on_batch, **how)
+        return [said[start : start + sampling.samples] for start in range(0, len(said), sampling.samples)]
 
     @torch.inference_mode()
     def _generate(
@@ -69,7 +57,7 @@ class GenerateEngine(ByAnswers):
                 **how,
             )
             new = self.tokenizer.batch_decode(out[:, batch.input_ids.shape[1] :], skip_special_tokens=True)
-            said += [text.split(STOP, 1)[0].strip() for text in new]
+            said += [cut(text) for text in new]
             if on_batch:
                 on_batch(len(few))
         return said

@@ -6,12 +6,12 @@ An extra: ``pip install fthall[vllm]`` on a machine with a GPU; on a processor v
 from collections.abc import Sequence
 from typing import Any
 
-from fthall.engines import ByAnswers, OnBatch
+from fthall.engines.engine import Engine, OnBatch, Sampling, cut
 from fthall.errors import FthallError, one_line
 from fthall.prompts import STOP
 
 
-class VllmEngine(ByAnswers):
+class VllmEngine(Engine):
     """Answers by vLLM.
 
     Args:
@@ -61,28 +61,15 @@ class VllmEngine(ByAnswers):
         except Exception as error:  # many kinds; it logs the whole story itself
             raise FthallError(f"vLLM cannot load {location}: {one_line(error)}") from None
 
-    def greedy(self, prompts: Sequence[str], *, max_new_tokens: int = 16, on_batch: OnBatch | None = None) -> list[str]:
-        """See :class:`fthall.engines.Engine`."""
-        return [said[0] for said in self._answer(prompts, on_batch, temperature=0.0, max_tokens=max_new_tokens)]
-
-    def sample(
-        self,
-        prompts: Sequence[str],
-        *,
-        samples: int,
-        temperature: float,
-        top_k: int,
-        seed: int,
-        max_new_tokens: int = 16,
-        on_batch: OnBatch | None = None,
+    def _say(
+        self, prompts: Sequence[str], sampling: Sampling | None, max_new_tokens: int, on_batch: OnBatch | None
     ) -> list[list[str]]:
-        """See :class:`fthall.engines.Engine`."""
-        return self._answer(
-            prompts, on_batch, n=samples, temperature=temperature, top_k=top_k, seed=seed, max_tokens=max_new_tokens
-        )
-
-    def _answer(self, prompts: Sequence[str], on_batch: OnBatch | None, **how: float | int) -> list[list[str]]:
-        found = self._llm.generate(list(prompts), self._params(stop=[STOP], **how), use_tqdm=False)
+        how: dict[str, float | int] = {"temperature": 0.0}
+        if sampling is not None:
+            how = {"n": sampling.samples, "temperature": sampling.temperature, "top_k": sampling.top_k}
+            how["seed"] = sampling.seed
+        params = self._params(stop=[STOP], max_tokens=max_new_tokens, **how)
+        found = self._llm.generate(list(prompts), params, use_tqdm=False)
         if on_batch:
             on_batch(len(prompts))
-        return [[one.text.split(STOP, 1)[0].strip() for one in answer.outputs] for answer in found]
+        return [[cut(one.text) for one in answer.outputs] for answer in found]

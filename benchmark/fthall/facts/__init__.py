@@ -1,4 +1,8 @@
-"""Where facts come from: one module a source, each with a ``load() -> list[Fact]``."""
+"""Where facts come from: one module a source, each with a ``load() -> list[Fact]``.
+
+In: a source by its name, or anyone's own file (:mod:`~fthall.facts.own`). Out: facts. A new source is a module here and
+a line in :func:`load`; whether its texts may be shipped is said in :mod:`fthall.knowledge.releases`.
+"""
 
 import hashlib
 from collections.abc import Sequence

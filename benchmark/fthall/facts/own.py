@@ -5,8 +5,7 @@ to leave those out, or to stop early: they are learned late, and learning them m
 """
 
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,10 @@ from fthall.errors import FthallError
 from fthall.facts import identifier
 from fthall.files import atomic, read_jsonl
 from fthall.records import Fact
-from fthall.slick import tally
 
 FORMATS = (".jsonl", ".csv", ".parquet")
 RELATION = "all"
 """Of facts that say none: they are one group."""
-ADDED = ("category", "right", "asked")
-"""Columns that :func:`annotate` adds."""
 _DEV = {"dev", "validation", "valid", "val", "test", "held"}
 
 
@@ -77,29 +73,20 @@ def read(path: Path) -> Own:
     return Own(rows, tuple(ids), tuple(facts.values()))
 
 
-def annotate(own: Own, labels: pd.DataFrame, out: Path) -> Mapping[str, int]:
-    """Write the rows back with their category, how often the answer was right and how often it was asked.
-
-    Args:
-        own: from :func:`read`.
-        labels: of its facts, from :func:`fthall.slick.label`.
-        out: in a format of its suffix.
-
-    Returns:
-        How many rows fell in each category.
+def write(rows: Any, path: Path) -> None:
+    """Write rows, in the format of the file's suffix, whole or not at all.
 
     Raises:
         FthallError: another format, or the file cannot be written.
     """
-    write = _writer(out)
-    by_id: dict[str, Any] = {row.fact_id: row for row in labels.itertuples()}  # type: ignore[misc]
-    found = [by_id[fact_id] for fact_id in own.ids]
-    rows = own.rows.copy()
-    rows["category"] = [row.category for row in found]
-    rows["right"], rows["asked"] = zip(*(tally(row.right) for row in found), strict=True)
-    with atomic(out) as temporary:
-        write(rows, temporary)
-    return Counter(rows["category"])
+    check_format(path)
+    with atomic(path) as temporary:
+        if path.suffix == ".jsonl":
+            rows.to_json(temporary, orient="records", lines=True, force_ascii=False)
+        elif path.suffix == ".csv":
+            rows.to_csv(temporary, index=False, lineterminator="\n")
+        else:
+            rows.to_parquet(temporary, index=False)
 
 
 def check_format(path: Path) -> None:
@@ -164,12 +151,3 @@ def _table(path: Path) -> Any:
         raise FthallError(
             f"{path} is not readable as {path.suffix[1:]}: {' '.join(str(error).split())[:120]}"
         ) from None
-
-
-def _writer(path: Path) -> Callable[[pd.DataFrame, Path], object]:
-    check_format(path)
-    if path.suffix == ".jsonl":
-        return lambda rows, to: rows.to_json(to, orient="records", lines=True, force_ascii=False)
-    if path.suffix == ".csv":
-        return lambda rows, to: rows.to_csv(to, index=False, lineterminator="\n")
-    return lambda rows, to: rows.to_parquet(to, index=False)

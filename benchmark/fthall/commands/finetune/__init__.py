@@ -1,0 +1,6 @@
+"""Commands: fine-tune."""
+
+from fthall.commands.finetune import run
+
+TITLE = "fine-tune"
+COMMANDS = (run,)

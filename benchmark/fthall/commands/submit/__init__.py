@@ -1,0 +1,6 @@
+"""Commands: submit."""
+
+from fthall.commands.submit import submit, validate
+
+TITLE = "submit"
+COMMANDS = (submit, validate)

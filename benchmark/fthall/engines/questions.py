@@ -1,0 +1,91 @@
+"""A checkpoint's answers to a release: fast during training, and by lm-eval itself at the end.
+
+Both ask the same zero-shot prompts and are scored by the one scorer; ``metrics.differing`` compares them.
+"""
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fthall.answers import first_line, judge
+from fthall.engines.engine import Engine
+from fthall.paths import tasks_dir
+from fthall.prompts import ask
+from fthall.records import Answer, Release, Split
+
+MAX_NEW_TOKENS = 16
+
+
+def evaluate(
+    engine: Engine,
+    release: Release,
+    splits: Iterable[Split] = tuple(Split),
+    *,
+    on_answers: Callable[[int], None] | None = None,
+) -> dict[Split, tuple[Answer, ...]]:
+    """Ask a release's questions zero-shot and greedily.
+
+    All splits are asked in one call, so that the engine shares what their prompts have in common.
+    """
+    asked = [(split, fact) for split in splits for fact in release.splits[split]]
+    prompts = [ask(fact.question) for _, fact in asked]
+    said = engine.greedy(prompts, max_new_tokens=MAX_NEW_TOKENS, on_batch=on_answers)
+    answers: dict[Split, list[Answer]] = {split: [] for split in splits}
+    for (split, fact), text in zip(asked, said, strict=True):
+        answers[split].append(Answer(fact.id, split, text, judge(text, fact.answers)))
+    return {split: tuple(rows) for split, rows in answers.items()}
+
+
+def lm_eval_answers(
+    checkpoint: Path | str,
+    track: str,
+    *,
+    dtype: str = "float32",
+    batch_size: int = 64,
+    device: str | None = None,
+    quiet: bool = False,
+) -> tuple[dict[Split, tuple[Answer, ...]], Mapping[str, Any]]:
+    """Evaluate a checkpoint with lm-evaluation-harness on the tasks of a track.
+
+    Args:
+        checkpoint: what lm-eval's ``pretrained`` takes.
+        track: name of a track, or a release's folder.
+        dtype: of the weights; in float32 answers do not hang on the batch they are asked in.
+        batch_size: of lm-eval.
+        device: of lm-eval; by default the GPU if there is one.
+        quiet: without lm-eval's own progress bars.
+
+    Returns:
+        The answers per split, and lm-eval's own table of metrics (``results`` of its ``evaluate``), unchanged.
+    """
+    import torch
+    from lm_eval import evaluate as lm_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns once a task of what it was asked to do
+    manager = TaskManager(include_path=str(tasks_dir()), include_defaults=False, metadata={"track": track})
+    with contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
+        # What `lm_eval` itself runs, but for its survey of the machine, which takes seconds and calls git.
+        found = lm_evaluate(
+            lm=HFLM(
+                pretrained=str(checkpoint),
+                dtype=dtype,
+                batch_size=batch_size,
+                device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            ),
+            task_dict=manager.load(["fthall"]),
+            log_samples=True,
+            bootstrap_iters=0,
+        )
+    answers: dict[Split, tuple[Answer, ...]] = {}
+    for split in Split:
+        rows = []
+        for sample in found["samples"][f"fthall_{split}"]:
+            document, text = sample["doc"], first_line(sample["filtered_resps"][0])
+            rows.append(Answer(document["fact_id"], split, text, judge(text, document["answers"])))
+        answers[split] = tuple(rows)
+    return answers, found["results"]

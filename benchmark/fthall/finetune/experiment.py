@@ -1,0 +1,58 @@
+"""A run of a recipe: its base found and checked, fine-tuned and tracked."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fthall import bases
+from fthall.errors import FthallError
+from fthall.finetune.methods import Recipe, Run
+from fthall.finetune.tracking import track
+from fthall.finetune.train import train
+from fthall.records import EpochPoint, Release
+
+
+def run_one(
+    recipe: Recipe,
+    run: Run,
+    seed: int,
+    release: Release,
+    *,
+    work: Path,
+    tracking_uri: str | None,
+    resumable: bool = True,
+    on_examples: Callable[[int], None] | None = None,
+    on_answers: Callable[[int], None] | None = None,
+    on_epoch: Callable[[EpochPoint], None] | None = None,
+) -> Path:
+    """Train one run of a recipe, unless that is done, and return its folder: ``<work>/<entry>-seed<n>``.
+
+    Raises:
+        FthallError: the recipe's base is not the release's, or the training fails.
+    """
+    slug = f"{run.entry}-seed{seed}"
+    folder = work / slug
+    if (folder / "run.json").exists():
+        return folder
+    checkpoint = bases.find(recipe.base, recipe.revision)
+    if bases.weights_sha256(checkpoint) != release.manifest["base"]["weights_sha256"]:
+        raise FthallError(f"{recipe.base} is not the base of {release.track}: its weights have another sha256")
+    model, tokenizer = bases.load(checkpoint, for_training=True)
+    parameters = {**recipe.training.model_dump(), **run.model_dump(mode="json"), "seed": seed}
+    with track(tracking_uri, release.track, slug, parameters) as log:
+        train(
+            release,
+            model,
+            tokenizer,
+            run,
+            recipe.training,
+            seed,
+            folder,
+            resumable=resumable,
+            log=log,
+            on_examples=on_examples,
+            on_answers=on_answers,
+            on_epoch=on_epoch,
+        )
+    del model
+    bases.free_memory()
+    return folder

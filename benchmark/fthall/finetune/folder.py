@@ -1,0 +1,35 @@
+"""What a run leaves behind, read: ``run.json``, ``trajectory.jsonl``, ``answers.jsonl``. No torch here.
+
+``checkpoint/``, the model itself, lies beside them.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from fthall.files import read_json, read_jsonl
+from fthall.records import Answer, EpochPoint, Outcome, Split
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What was run: ``release`` (digest), ``run``, ``training``, ``seed``, and what came of it.
+
+    Raises:
+        FthallError: the run is not finished, or its file is unreadable.
+    """
+    found: dict[str, Any] = read_json(folder / "run.json")
+    return found
+
+
+def read_trajectory(folder: Path) -> list[EpochPoint]:
+    """The trajectory a run has written so far."""
+    path = folder / "trajectory.jsonl"
+    return [EpochPoint(**row) for row in read_jsonl(path)] if path.exists() else []
+
+
+def read_answers(folder: Path) -> dict[Split, tuple[Answer, ...]]:
+    """The answers of a finished run's last epoch, as given during training."""
+    answers: dict[Split, list[Answer]] = {split: [] for split in Split}
+    for row in read_jsonl(folder / "answers.jsonl"):
+        split = Split(row["split"])
+        answers[split].append(Answer(row["fact_id"], split, row["prediction"], Outcome(row["outcome"])))
+    return {split: tuple(rows) for split, rows in answers.items()}

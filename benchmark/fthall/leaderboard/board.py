@@ -1,0 +1,356 @@
+"""Submissions in, the rows of the leaderboard out: every entry over its seeds, and what the numbers say."""
+
+import re
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fthall.answers import counts
+from fthall.errors import FthallError
+from fthall.measure import metrics, report, runs, stats
+from fthall.measure.runs import EvaluatedRun, Ground
+from fthall.measure.stats import Floats
+from fthall.records import EpochPoint, Outcome, Release, Split
+from fthall.submissions import Submission, read
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """A number over the seeds of an entry."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRow:
+    """One submission, as its entry's details show it."""
+
+    submission: Submission
+    seed: int
+    accuracy: Mapping[Split, float]
+    wrong: float
+    abstained: float
+    forgetting: float | None
+    paired: bool
+    """Whether the reference has this seed too."""
+    fall: float | None
+    at: Mapping[int, float | None]
+    trajectory: tuple[EpochPoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the table: all seeds of one entry."""
+
+    slug: str
+    title: str
+    method: str
+    trained_on: tuple[Split, ...]
+    is_reference: bool
+    seeds: tuple[SeedRow, ...]
+    accuracy: Mapping[Split, Stat]
+    wrong: Stat
+    abstained: Stat
+    forgetting: Stat | None
+    interval: tuple[float, float] | None
+    """95 % interval of forgetting: over facts and seeds, or over facts alone in a table with one seed an entry."""
+    p: float | None
+    """That its forgetting is not 0, after Holm's correction over the table."""
+    paired: bool
+    at: Mapping[int, Stat | None]
+    area: Stat | None
+    score: float | None
+    rank: int | None
+    """One more than the entries that score significantly better, seeds and items taken together; ties share it."""
+    place: int
+    """Its place by name, which decides its colour and shape in the pictures."""
+    descriptions: Sequence[str]
+    facts: Mapping[str, Sequence[str]]
+    """What the details list: a name, and the distinct values over the seeds."""
+
+    @property
+    def several(self) -> bool:
+        """Whether it has more than one seed."""
+        return len(self.seeds) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """All entries of one track."""
+
+    release: Release
+    entries: tuple[Entry, ...]
+    """The reference first, then by score."""
+    reference: Entry | None
+    said: tuple[str, ...]
+    """What the numbers say, in sentences."""
+
+
+def board(release: Release, submissions: Sequence[Submission]) -> Board:
+    """The entries of a track.
+
+    Raises:
+        FthallError: the seeds of an entry disagree on what it is.
+    """
+    by_entry: dict[str, list[Submission]] = {}
+    for one in sorted(submissions, key=lambda s: (s.card.entry, s.card.seed)):
+        by_entry.setdefault(one.card.entry, []).append(one)
+    for slug, group in by_entry.items():
+        for field in ("title", "method", "trained_on"):
+            if len(values := _distinct(str(getattr(one.card, field)) for one in group)) > 1:
+                raise FthallError(f"{release.track}: the seeds of {slug!r} differ in {field}: {' and '.join(values)}")
+    twins = runs.reference_of([one.run for one in submissions])
+    reference = twins[0].entry if twins else None
+    entries = [_entry(slug, group, twins, place) for place, (slug, group) in enumerate(by_entry.items())]
+    if twins:
+        entries = _compared(
+            entries, [[one.run for one in group] for group in by_entry.values()], twins, runs.ground(release)
+        )
+    entries.sort(key=lambda e: (not e.is_reference, -1 if e.score is None else -e.score, e.slug))
+    chosen = entries[0] if reference else None
+    return Board(release, tuple(entries), chosen, tuple(_say(entries, chosen, report.floor(release.track))))
+
+
+def _compared(
+    entries: Sequence[Entry], groups: Sequence[Sequence[EvaluatedRun]], twins: Sequence[EvaluatedRun], on: Ground
+) -> list[Entry]:
+    """Entries with their intervals, p-values and ranks, which hang on the whole table.
+
+    With a second seed anywhere, intervals and p-values are about methods (:func:`fthall.measure.stats.compare_all`),
+    else they stay those of the checkpoints (:func:`fthall.measure.runs.paired`).
+    """
+
+    def drawn(split: Split, entries: Sequence[Sequence[EvaluatedRun]]) -> Floats:
+        means = np.stack([runs.right(group, split).mean(0) for group in entries])
+        return 100 * on.drawn[split].means(means, extremes=(0.0, 1.0))
+
+    def over_seeds(value: Callable[[EvaluatedRun, EvaluatedRun], float]) -> Floats:
+        most = max(map(len, groups))
+        rows = [[value(twin, run) for twin, run in runs.twins(twins, group)] for group in groups]
+        return np.array([[*row, *[np.nan] * (most - len(row))] for row in rows])
+
+    def score(twin: EvaluatedRun, run: EvaluatedRun) -> float:
+        bound = twin.accuracy(Split.HELD)
+        return (
+            metrics.harmonic_mean(100 * run.accuracy(Split.HELD) / bound, run.accuracy(Split.UNKNOWN)) if bound else 0
+        )
+
+    subjects = on.drawn[Split.HELD].subjects
+    bound, held, unknown = drawn(Split.HELD, [twins]), drawn(Split.HELD, groups), drawn(Split.UNKNOWN, groups)
+    kept = np.minimum(100.0, 100 * held / np.maximum(bound, 1e-9))
+    scores = over_seeds(score)
+    found = stats.compare_all(scores, 2 * kept * unknown / np.maximum(kept + unknown, 1e-9), subjects)
+    ranks, _ = stats.ranks(np.nanmean(scores, axis=1), found.p)
+    place = next(i for i, entry in enumerate(entries) if entry.is_reference)
+    others = [i for i in range(len(entries)) if i != place]
+    if max(map(len, groups)) > 1:
+        against = stats.compare_all(over_seeds(lambda _, run: run.accuracy(Split.HELD)), held, subjects)
+        low, high = against.interval()
+        p_values = [float(p) for p in against.p[place]]
+        intervals = [(float(a), float(b)) for a, b in zip(low[place], high[place], strict=True)]
+    else:
+        pairs = [runs.paired(twins, group, Split.HELD, on) for group in groups]
+        p_values, intervals = [pair.p for pair in pairs], [(pair.low, pair.high) for pair in pairs]
+    intervals[place] = (0.0, 0.0)
+    adjusted = dict(zip(others, stats.holm([p_values[i] for i in others]).tolist(), strict=True))
+    return [
+        replace(entry, interval=intervals[i], p=adjusted.get(i), rank=int(ranks[i])) for i, entry in enumerate(entries)
+    ]
+
+
+def table(submissions: Path, *, release: Release | None = None) -> str:
+    """The table of every track as Markdown: means over the seeds, forgetting paired with the reference.
+
+    Raises:
+        FthallError: as :func:`read`.
+    """
+    lines = []
+    for against, rows in read(submissions, release):
+        lines += [
+            f"**{against.track}**",
+            "",
+            "| trained | seeds | known | new facts learned | old facts kept | forgotten, points | at 90 % learned |",
+            "|---|---:|---:|---:|---:|---:|---:|",
+        ]
+        for entry in board(against, rows).entries:
+            means = [f"{entry.accuracy[split].mean:.1f}" for split in (Split.KNOWN, Split.UNKNOWN, Split.HELD)]
+            lost = "no reference"
+            if entry.forgetting and entry.interval:
+                low, high = entry.interval
+                within = "" if entry.is_reference else f" ({number(low)} to {number(high)})"
+                lost = number(entry.forgetting.mean) + within
+            at = entry.at[90]
+            reached = "not reached" if at is None else f"{at.mean:.1f}"
+            if at and at.n < len(entry.seeds):
+                reached += f" ({at.n} of {len(entry.seeds)})"
+            lines.append(f"| {' | '.join([_plain(entry.title), str(len(entry.seeds)), *means, lost, reached])} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _plain(title: str) -> str:
+    """A title that cannot end its cell or start markup."""
+    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", title)
+
+
+def _is_sft(one: Submission, trained_on: set[Split]) -> bool:
+    return one.card.method == "sft" and set(one.card.trained_on) == trained_on
+
+
+def _entry(slug: str, group: Sequence[Submission], twins: Sequence[EvaluatedRun], place: int) -> Entry:
+    is_reference = bool(twins) and slug == twins[0].entry
+    seeds = tuple(_seed(one, twins) for one in group)
+    accuracy = {split: over(seed.accuracy[split] for seed in seeds) for split in Split}
+    held = accuracy[Split.HELD]
+    forgetting, score = None, None
+    if twins:
+        forgetting = over(seed.forgetting for seed in seeds if seed.forgetting is not None)
+        if (bound := statistics.fmean(twin.accuracy(Split.HELD) for twin in twins)) > 0:
+            score = metrics.harmonic_mean(100 * held.mean / bound, accuracy[Split.UNKNOWN].mean)
+    areas = [area for seed in seeds if (area := metrics.area(seed.trajectory)) is not None]
+    reached = {level: [at for s in seeds if (at := s.at[level]) is not None] for level in report.LEVELS}
+    card = group[0].card
+    return Entry(
+        slug=slug,
+        title=card.title,
+        method=card.method,
+        trained_on=tuple(split for split in Split if split in card.trained_on),
+        is_reference=is_reference,
+        seeds=seeds,
+        accuracy=accuracy,
+        wrong=over(seed.wrong for seed in seeds),
+        abstained=over(seed.abstained for seed in seeds),
+        forgetting=forgetting,
+        interval=None,
+        p=None,
+        paired=all(seed.paired for seed in seeds),
+        at={level: over(values) if values else None for level, values in reached.items()},
+        area=over(areas) if areas else None,
+        score=score,
+        rank=None,
+        place=place,
+        descriptions=_distinct(one.card.description for one in group if one.card.description),
+        facts=_facts(group),
+    )
+
+
+def _seed(one: Submission, twins: Sequence[EvaluatedRun]) -> SeedRow:
+    held = one.answers[Split.HELD]
+    found = counts(held)
+    twin = runs.twins(twins, [one.run])[0][0] if twins else None
+    forgetting = twin.accuracy(Split.HELD) - one.accuracy(Split.HELD) if twin else None
+    trajectory = one.run.trajectory
+    return SeedRow(
+        submission=one,
+        seed=one.card.seed,
+        accuracy={split: one.accuracy(split) for split in Split},
+        wrong=100 * found[Outcome.WRONG] / len(held),
+        abstained=100 * found[Outcome.ABSTAINED] / len(held),
+        forgetting=forgetting,
+        paired=twin is not None and twin.seed == one.card.seed,
+        fall=metrics.fall_from_peak(trajectory) if trajectory else None,
+        at={level: metrics.held_at_plasticity(trajectory, level) for level in report.LEVELS},
+        trajectory=trajectory,
+    )
+
+
+def _facts(group: Sequence[Submission]) -> dict[str, list[str]]:
+    cards = [one.card for one in group]
+    names = _distinct(name for card in cards for name in card.hyperparameters)
+    versions = _distinct(f"{name} {version}" for card in cards for name, version in card.versions.items())
+    settings = [f"{n} = {' / '.join(_distinct(str(c.hyperparameters.get(n, '–')) for c in cards))}" for n in names]
+    return {
+        "Hyperparameters": settings,
+        "Command": _distinct(card.command for card in cards),
+        "Hardware": _distinct(card.hardware for card in cards),
+        "Versions": versions,
+        "Authors": _distinct(author for card in cards for author in card.authors),
+        "Contact": _distinct(card.contact for card in cards),
+        "Created": _distinct(card.created.isoformat() for card in cards),
+    }
+
+
+def _distinct(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def over(values: Iterable[float]) -> Stat:
+    """Mean and range."""
+    found = list(values)
+    return Stat(statistics.fmean(found), min(found), max(found), len(found))
+
+
+def number(value: float, digits: int = 1) -> str:
+    """A number for the reader: a real minus sign, and never a negative zero."""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def _say(entries: Sequence[Entry], reference: Entry | None, floor: float | None) -> list[str]:
+    """What the numbers say, in sentences that hold whatever the numbers are; ``floor`` is the control's, in points."""
+    if reference is None:
+        return [
+            "No Only-Known reference has been submitted to this track, so there is nothing to count forgetting from: "
+            "only accuracies are shown."
+        ]
+    said = [
+        f"The reference, {reference.title}, never saw the new facts. It answers "
+        f"{number(reference.accuracy[Split.HELD].mean)} % of the held-out facts; forgetting is counted from there."
+    ]
+    learners = [entry for entry in entries if Split.UNKNOWN in entry.trained_on]
+    plain = [e for e in learners if _is_sft(e.seeds[0].submission, {Split.KNOWN, Split.UNKNOWN})]
+    sft = min(plain, key=lambda entry: (entry.slug != "sft", entry.slug), default=None)
+    if sft:
+        said.append(f"{sft.title} {_learned(sft)}.")
+    others = [entry for entry in learners if entry is not sft]
+    if real := [entry for entry in others if entry.accuracy[Split.UNKNOWN].mean >= 50]:
+        best = min(real, key=lambda entry: (forgotten(entry), entry.slug))
+        worse = ""
+        if sft and forgotten(best) >= forgotten(sft):
+            worse = f", which is no better than {sft.title}"
+        elif sft and best.rank == sft.rank:
+            worse = f"; by its score it is not told apart from {sft.title}"
+        said.append(
+            f"Among the other entries that learned at least half of the new facts, {best.title} kept most of the old "
+            f"ones: it {_learned(best)}{worse}."
+        )
+    if little := [entry for entry in others if entry.accuracy[Split.UNKNOWN].mean < 50]:
+        names = ", ".join(f"{e.title} ({number(e.accuracy[Split.UNKNOWN].mean)} %)" for e in little)
+        said.append(
+            f"Less than half of the new facts were learned by {names}: keeping old facts is easy for a model that "
+            "learns few new ones, so compare it at matched plasticity."
+        )
+    if floor is not None:
+        said.append(
+            f"Asked in other batches, another order or by lm-eval, a model changes {number(floor)} % of its answers to "
+            "held-out facts; no smaller difference means anything."
+            if floor > 0
+            else "Asked in other batches, another order or by lm-eval, a model gives the very same answers."
+        )
+    if any(len(entry.seeds) < 3 for entry in entries):
+        said.append("Not every entry has three seeds: take differences between entries as leads, not as findings.")
+    return said
+
+
+def forgotten(entry: Entry) -> float:
+    """Mean forgetting of an entry of a track that has a reference, points."""
+    assert entry.forgetting is not None
+    return entry.forgetting.mean
+
+
+def _learned(entry: Entry) -> str:
+    points = forgotten(entry)
+    start = f"learned {number(entry.accuracy[Split.UNKNOWN].mean)} % of the new facts and "
+    if abs(points) < 0.05:
+        return start + "lost, on balance, none of the old facts it had never been trained on"
+    assert entry.interval is not None
+    low, high = entry.interval
+    within = " (the error bar includes zero)" if low <= 0 <= high else ""
+    verb = "lost" if points > 0 else "gained"
+    return f"{start}{verb} {number(abs(points))} points on old facts it had never been trained on{within}"

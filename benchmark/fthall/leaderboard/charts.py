@@ -1,0 +1,189 @@
+"""The geometry of the leaderboard's pictures, in SVG coordinates; the templates draw it."""
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fthall.leaderboard.board import Entry, Stat, forgotten, over
+from fthall.records import Split
+
+COLOURS = 7
+"""style.css has as many; coprime to the shapes, so 56 entries look different."""
+SHAPES = (  # path data of radius about 7, told apart without colour
+    "M-6.5 0a6.5 6.5 0 1 0 13 0a6.5 6.5 0 1 0-13 0z",
+    "M-6-6H6V6H-6z",
+    "M0-8L7.5 5.5H-7.5z",
+    "M0-8.5L8.5 0L0 8.5L-8.5 0z",
+    "M0 8L7.5-5.5H-7.5z",
+    "M-2.5-7.5H2.5V-2.5H7.5V2.5H2.5V7.5H-2.5V2.5H-7.5V-2.5H-2.5z",
+    "M0-7.5L7.1-2.3L4.4 6.1H-4.4L-7.1-2.3z",
+    "M-7-4L-4-7L0-3L4-7L7-4L3 0L7 4L4 7L0 3L-4 7L-7 4L-3 0z",
+)
+_CURVES = (Split.KNOWN, Split.UNKNOWN, Split.HELD)
+
+
+def colour(entry: Entry) -> int:
+    """Which of the style sheet's colours."""
+    return entry.place % COLOURS
+
+
+def shape(entry: Entry) -> str:
+    """SVG path of its mark."""
+    return SHAPES[entry.place % len(SHAPES)]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One entry in the plane, in SVG coordinates."""
+
+    entry: Entry
+    x: float
+    y: float
+    bar: tuple[float, float] | None
+    seeds: tuple[tuple[float, float], ...]
+    label: str
+    text_x: float
+    text_y: float
+    leader: tuple[float, float] | None
+    """Where the line from the mark to a label that had to move away ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """New facts learned against old facts forgotten."""
+
+    marks: tuple[Mark, ...]
+    x_ticks: tuple[tuple[int, float], ...]
+    y_ticks: tuple[tuple[float, float], ...]
+    width: int = 680
+    height: int = 460
+    left: int = 64
+    right: int = 660
+    top: int = 44
+    bottom: int = 404
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The trajectory of one entry: a small chart and the table behind it."""
+
+    entry: Entry
+    thin: tuple[tuple[Split, str], ...]
+    bold: tuple[tuple[Split, str], ...]
+    labels: tuple[tuple[Split, float], ...]
+    x_ticks: tuple[tuple[float, float], ...]
+    y_ticks: tuple[tuple[int, float], ...]
+    rows: tuple[tuple[float, tuple[Stat, ...]], ...]
+    width: int = 300
+    height: int = 200
+    left: int = 32
+    right: int = 236
+    top: int = 12
+    bottom: int = 168
+
+
+def plane(entries: Sequence[Entry]) -> Plane:
+    """Place the marks, their error bars and their labels. Every entry must have a forgetting."""
+    frame = Plane((), (), ())
+    shown: list[float] = [s.forgetting or 0.0 for e in entries for s in e.seeds]
+    shown += [end for e in entries for end in e.interval or ()]
+    low, high = min(0.0, *shown), max(5.0, *shown)
+    step = next((s for s in (1, 2, 5, 10, 20) if (high - low) / s <= 7), 25)
+    first, last = math.floor(low / step) * step, math.ceil(high / step) * step
+
+    def across(percent: float) -> float:
+        return round(frame.left + 14 + percent / 100 * (frame.right - frame.left - 28), 1)
+
+    def down(points: float) -> float:
+        return round(frame.top + 14 + (points - first) / (last - first) * (frame.bottom - frame.top - 28), 1)
+
+    places = [(across(e.accuracy[Split.UNKNOWN].mean), down(forgotten(e))) for e in entries]
+    dots = [
+        tuple((across(s.accuracy[Split.UNKNOWN]), down(s.forgetting)) for s in e.seeds if s.forgetting is not None)
+        for e in entries
+    ]
+    # The reference is 0 by definition; its own interval is where the zero line comes from, not a distance from it.
+    bars = [None if e.is_reference or not e.interval else (down(e.interval[0]), down(e.interval[1])) for e in entries]
+    blocks = [(x - 9, y - 9, x + 9, y + 9) for x, y in places]
+    blocks += [(x - 4, y - 4, x + 4, y + 4) for x, y in itertools.chain(*dots)]
+    blocks += [(x - 4, *bar[:1], x + 4, *bar[1:]) for (x, _), bar in zip(places, bars, strict=True) if bar]
+    marks: dict[str, Mark] = {}
+    # Labels find their places from top to bottom, so that leaders seldom cross.
+    for entry, place, bar, seeds in sorted(zip(entries, places, bars, dots, strict=True), key=lambda row: row[1][1]):
+        label = entry.title if len(entry.title) <= 26 else entry.title[:25].rstrip() + "…"
+        box = _dodge(place, max(7.9 * len(label), 64.0), frame, blocks)
+        blocks.append(box)
+        end = (round(box[0] - 3 if box[0] > place[0] else box[2] + 3, 1), round((box[1] + box[3]) / 2, 1))
+        leader = end if math.dist(place, end) > 24 else None
+        marks[entry.slug] = Mark(entry, *place, bar, seeds, label, round(box[0], 1), round(box[1] + 11, 1), leader)
+    y_ticks = tuple((value, down(value)) for value in range(first, last + 1, step))
+    return Plane(
+        tuple(marks[entry.slug] for entry in entries),
+        tuple((value, across(value)) for value in range(0, 101, 20)),
+        y_ticks,
+    )
+
+
+_Box = tuple[float, float, float, float]
+
+
+def _dodge(place: tuple[float, float], width: float, frame: Plane, blocks: Sequence[_Box]) -> _Box:
+    """The nearest free spot for a two-line label beside its mark; the least covered one if none is free."""
+    height, best = 27.0, (math.inf, (0.0, 0.0, 0.0, 0.0))
+    shifts = (0, *(sign * by for by in range(15, 166, 15) for sign in (1, -1)))
+    for shift, side, gap in itertools.product(shifts, (1, -1), (13, 40, 90, 150, 220)):
+        x = place[0] + gap if side > 0 else place[0] - gap - width
+        y = place[1] - height / 2 + shift
+        box = (x, y, x + width, y + height)
+        if box[0] < frame.left + 2 or box[2] > frame.right - 2 or y < frame.top + 2 or box[3] > frame.bottom - 2:
+            continue
+        covered = sum(
+            max(0.0, min(box[2], b[2]) - max(box[0], b[0])) * max(0.0, min(box[3], b[3]) - max(box[1], b[1]))
+            for b in blocks
+        )
+        best = min(best, (50 * covered + abs(shift) + gap + (4 if side < 0 else 0), box))
+    return best[1]
+
+
+def panels(entries: Sequence[Entry]) -> Iterable[Panel]:
+    """A chart for every entry with a trajectory, all on the same axes."""
+    end = max((p.epoch for e in entries for s in e.seeds for p in s.trajectory), default=0.0)
+    step = next((s for s in (1, 2, 5, 10, 20, 50) if end / s <= 8), max(1, math.ceil(end / 8)))
+    frame = Panel(entries[0], (), (), (), (), (), ())
+
+    def across(epoch: float) -> float:
+        return round(frame.left + (epoch / end if end else 0.0) * (frame.right - frame.left), 1)
+
+    def up(percent: float) -> float:
+        return round(frame.bottom - percent / 100 * (frame.bottom - frame.top), 1)
+
+    def line(points: Iterable[tuple[float, float]]) -> str:
+        return " ".join(f"{across(epoch)},{up(percent)}" for epoch, percent in points)
+
+    for entry in entries:
+        runs = [{point.epoch: point for point in seed.trajectory} for seed in entry.seeds if seed.trajectory]
+        if not runs:
+            continue
+        # A mean over fewer seeds at some epochs would jump where no run did.
+        epochs = sorted(set.intersection(*(set(run) for run in runs)))
+        rows = [(e, tuple(over(getattr(run[e], split) for run in runs) for split in _CURVES)) for e in epochs]
+        thin = [(s, line((e, getattr(run[e], s)) for e in sorted(run))) for run in runs for s in _CURVES]
+        bold = [(s, line((e, stats[i].mean) for e, stats in rows)) for i, s in enumerate(_CURVES)]
+        labels: list[tuple[Split, float]] = []
+        if rows:
+            lasts = sorted((up(rows[-1][1][i].mean) + 4, s) for i, s in enumerate(_CURVES))
+            floor = frame.bottom + 4 - 13 * (len(lasts) - 1)
+            for y, split in lasts:
+                y = min(max(y, labels[-1][1] + 13 if labels else 0.0), floor)  # noqa: PLW2901
+                floor += 13
+                labels.append((split, round(y, 1)))
+        yield Panel(
+            entry,
+            tuple(thin) if len(runs) > 1 else (),
+            tuple(bold),
+            tuple(labels),
+            tuple((e, across(e)) for e in range(0, math.floor(end) + 1, step)),
+            tuple((percent, up(percent)) for percent in (0, 50, 100)),
+            tuple(rows),
+        )

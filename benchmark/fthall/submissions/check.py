@@ -1,0 +1,169 @@
+"""The checks that a submission is what it claims.
+
+A submission is a folder of plain data, never executed and never unpickled::
+
+    submissions/<source>/<base>/<slug>/
+        submission.yaml      the card: who, what, how
+        results.json         counts per split, and the trajectory if there is one
+        samples/<split>.jsonl   every answer: {"fact_id": …, "prediction": …}
+
+The counts are redundant on purpose: they are recomputed here from the answers, with the one scorer, and must agree.
+"""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from fthall.answers import judge
+from fthall.errors import FthallError
+from fthall.files import read_json, read_jsonl
+from fthall.knowledge import splits
+from fthall.records import Answer, Outcome, Release, Split
+from fthall.schema import parse, read_yaml, shown
+from fthall.submissions.card import Card, Counts, Results, Submission
+
+MAX_FILE_BYTES = 5 * 1024 * 1024
+MAX_CARD_BYTES = 64 * 1024
+"""YAML is slow to parse: the card has a bound of its own."""
+MAX_PREDICTION = 500
+
+_FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
+_SAMPLES = pa.DataFrameSchema(
+    {
+        "fact_id": pa.Column(str, unique=True),
+        "prediction": pa.Column(str, pa.Check.str_length(max_value=MAX_PREDICTION)),
+    },
+    strict=True,
+    coerce=False,
+)
+
+
+def validate(folder: Path, release: Release | None = None) -> Submission:
+    """Check a submission folder whole and return it; its counts are recomputed from its answers.
+
+    Args:
+        folder: ``…/<source>/<base>/<slug>``.
+        release: the release to check against; by default the shipped one of the card's track.
+
+    Raises:
+        FthallError: one line with the first thing that is wrong, where, and what is allowed.
+    """
+    _check_files(folder)
+    card_file = folder / "submission.yaml"
+    card = parse(Card, read_yaml(card_file, f"no file {card_file}"), card_file)
+    results = parse(Results, read_json(folder / "results.json"), folder / "results.json")
+    if release is None:
+        # Only what ships: a pull request must not bring the release it is checked against.
+        if card.track not in splits.tracks():
+            raise FthallError(f"{folder}: unknown track {card.track!r}; known tracks: {', '.join(splits.tracks())}")
+        release = splits.load(card.track)
+    if card.track != release.track:
+        raise FthallError(f"{folder}: track {card.track!r}, but the release is of {release.track!r}")
+    if card.release != release.digest:
+        raise FthallError(
+            f"{folder}: made on release {card.release[:12]}…, but {card.track} is at {release.digest[:12]}…; "
+            "evaluate the checkpoint again with this version of fthall"
+        )
+    if not Path(card.track).parts == folder.resolve().parts[-3:-1]:
+        raise FthallError(f"{folder} must lie in a folder …/{card.track}/<slug>")
+    if card.base_weights_sha256 != release.manifest["base"]["weights_sha256"]:
+        raise FthallError(f"{folder}: base_weights_sha256 is not that of the track's base model")
+    answers = {split: _samples(folder / "samples" / f"{split}.jsonl", split, release) for split in Split}
+    for split, rows in answers.items():
+        found = Counter(answer.outcome for answer in rows)
+        counted = Counts(**{str(outcome): found[outcome] for outcome in Outcome})
+        if split not in results.counts:
+            raise FthallError(f"{folder}/results.json: no counts for '{split}'")
+        if (claimed := results.counts[split]) != counted:
+            raise FthallError(
+                f"{folder}/results.json: {split} claims {_show(claimed)}, its answers give {_show(counted)}"
+            )
+    _check_agreement(folder, results, answers)
+    return Submission(slug=folder.name, card=card, results=results, answers=answers)
+
+
+def _check_agreement(folder: Path, results: Results, answers: dict[Split, tuple[Answer, ...]]) -> None:
+    """The last point of a trajectory is the evaluated checkpoint, but for the answers said to differ."""
+    if results.agreement is None:
+        return
+    asked = {answer.fact_id: split for split, rows in answers.items() for answer in rows}
+    differing = results.agreement.differing
+    if len(set(differing)) < len(differing) or not set(differing) <= asked.keys():
+        raise FthallError(f"{folder}/results.json: agreement.differing must name facts of the release, each once")
+    if results.agreement.compared != len(asked):
+        raise FthallError(
+            f"{folder}/results.json: agreement.compared is {results.agreement.compared}, the release has {len(asked)}"
+        )
+    if not results.trajectory:
+        return
+    last = max(results.trajectory, key=lambda point: point.epoch)
+    for split, rows in answers.items():
+        found = 100 * sum(a.outcome is Outcome.CORRECT for a in rows) / len(rows)
+        during = float(getattr(last, split))
+        allowed = 100 * sum(asked[fact_id] is split for fact_id in differing) / len(rows)
+        if abs(found - during) > allowed + 1e-6:
+            raise FthallError(
+                f"{folder}/results.json: the trajectory ends at {during:.2f} % on {split}, its answers give "
+                f"{found:.2f} %, and agreement.differing names too few facts to explain it"
+            )
+
+
+def _show(counts: Counts) -> str:
+    return " / ".join(f"{value} {name}" for name, value in counts.model_dump().items())
+
+
+def _check_files(folder: Path) -> None:
+    """Only the expected files, none a link, none oversized."""
+    if not folder.is_dir():
+        raise FthallError(f"{folder} is no folder; give a submission's folder")
+    if not _FOLDER.fullmatch(folder.resolve().name):
+        raise FthallError(f"{shown(folder)}: the folder's name must be of a-z, 0-9 and -, at most 100")
+    expected = {"submission.yaml", "results.json", *(f"samples/{split}.jsonl" for split in Split)}
+    found = set()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            raise FthallError(f"{shown(path)} is a link; submissions hold plain files only")
+        if path.is_dir():
+            if name != "samples":
+                raise FthallError(f"unexpected folder {shown(path)}; allowed: samples")
+            continue
+        if name not in expected:
+            raise FthallError(f"unexpected file {shown(path)}; allowed: {', '.join(sorted(expected))}")
+        if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
+            raise FthallError(f"{path} is not a plain file of at most {MAX_FILE_BYTES // 2**20} MiB")
+        if name == "submission.yaml" and path.stat().st_size > MAX_CARD_BYTES:
+            raise FthallError(f"{path} is larger than {MAX_CARD_BYTES // 1024} KiB")
+        found.add(name)
+    if missing := sorted(expected - found):
+        raise FthallError(f"{folder} lacks {', '.join(missing)}")
+
+
+def _samples(path: Path, split: Split, release: Release) -> tuple[Answer, ...]:
+    """Every answer of a split, in the release's order, judged by the one scorer."""
+    rows = read_jsonl(path)
+    for number, row in enumerate(rows, 1):  # first the shape: a table of odd rows could be huge
+        if row.keys() != _SAMPLES.columns.keys() or not all(isinstance(value, str) for value in row.values()):
+            raise FthallError(f"{path}, line {number}: expected fact_id and prediction, both strings, and nothing else")
+    try:
+        table = pd.DataFrame(rows, columns=list(_SAMPLES.columns), dtype="str")
+        _SAMPLES.validate(table)
+    except UnicodeEncodeError as error:
+        raise FthallError(f"{path}: half a surrogate pair in a string ({error.reason})") from None
+    except pa.errors.SchemaError as error:
+        raise FthallError(f"{path}: {str(error).splitlines()[0][:200]}") from None
+    said = dict(zip(table["fact_id"], table["prediction"], strict=True))
+    wanted = {fact.id for fact in release.splits[split]}
+    if said.keys() != wanted:
+        lacking, extra = sorted(wanted - said.keys()), sorted(said.keys() - wanted)
+        raise FthallError(
+            f"{path}: {len(lacking)} facts of the release missing, {len(extra)} not in it"
+            f" (first: {json.dumps((lacking or extra)[0], ensure_ascii=False)})"
+        )
+    return tuple(
+        Answer(fact.id, split, said[fact.id], judge(said[fact.id], fact.answers)) for fact in release.splits[split]
+    )

@@ -1,0 +1,178 @@
+"""A checkpoint, or the folder of a finished run, in; a valid submission folder out. Answers are lm-eval's."""
+
+import datetime
+import importlib.metadata
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fthall import bases
+from fthall.answers import counts
+from fthall.engines import lm_eval_answers
+from fthall.errors import FthallError
+from fthall.files import write_json, write_jsonl, write_text
+from fthall.finetune import Run, Training, read_answers, read_run, read_trajectory
+from fthall.knowledge import splits
+from fthall.measure import metrics
+from fthall.records import Answer, EpochPoint, Release, Split
+from fthall.schema import parse, read_yaml
+from fthall.submissions.card import SCHEMA, Card, Submission
+from fthall.submissions.check import MAX_PREDICTION, validate
+
+_VERSIONED = ("fthall", "torch", "transformers", "lm_eval")
+
+
+def write_submission(
+    folder: Path,
+    *,
+    card: Mapping[str, Any],
+    answers: Mapping[Split, tuple[Answer, ...]],
+    trajectory: Sequence[EpochPoint],
+    agreement: Mapping[str, Any] | None,
+    train_seconds: float | None,
+    release: Release,
+) -> Submission:
+    """Write a submission folder, whole or not at all, and return it validated."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        # The folder's own place matters to the check: .../<source>/<base>/<slug>
+        new = Path(temporary) / card["track"] / folder.name
+        write_text(new / "submission.yaml", yaml.safe_dump(dict(card), sort_keys=False, allow_unicode=True, width=120))
+        for split, rows in answers.items():
+            write_jsonl(
+                new / "samples" / f"{split}.jsonl",
+                ({"fact_id": a.fact_id, "prediction": a.prediction[:MAX_PREDICTION]} for a in rows),
+            )
+        results = {
+            "schema": SCHEMA,
+            "counts": {str(s): {str(k): v for k, v in counts(rows).items()} for s, rows in answers.items()},
+            "trajectory": [asdict(point) for point in trajectory],
+            "agreement": agreement,
+            "train_seconds": train_seconds,
+        }
+        write_json(new / "results.json", results)
+        validate(new, release)
+        if folder.exists():
+            shutil.rmtree(folder)
+        new.rename(folder)
+    return validate(folder, release)
+
+
+def from_run(
+    place: Path,
+    release: Release,
+    *,
+    track_argument: str,
+    out: Path,
+    authors: Sequence[str],
+    contact: str,
+    command: str,
+) -> Submission:
+    """Evaluate the checkpoint of a finished run with lm-eval and write ``<out>/<track>/<entry>-seed<n>``.
+
+    Args:
+        place: the run's folder (:mod:`fthall.finetune.folder`).
+        release: it was trained on.
+        track_argument: what lm-eval's tasks get: the track's name, or a release's folder.
+        out: the folder of all submissions. One that is there already is checked and returned.
+        authors: for the card.
+        contact: for the card.
+        command: what was typed.
+
+    Raises:
+        FthallError: the run is of another release, or not finished.
+    """
+    folder = out / release.track / place.name
+    if (folder / "submission.yaml").exists():
+        return validate(folder, release)
+    info = read_run(place)
+    if info["release"] != release.digest:
+        raise FthallError(
+            f"{place} is a run on another release than {release.track} has now; delete it and run it again"
+        )
+    run, training = Run(**info["run"]), Training(**info["training"])
+    answers, _ = lm_eval_answers(place / "checkpoint", track_argument, quiet=True)
+    bases.free_memory()
+    during = read_answers(place)
+    compared = [({a.fact_id: a.outcome for a in during[s]}, {a.fact_id: a.outcome for a in answers[s]}) for s in Split]
+    differing = sorted(fact_id for one, other in compared for fact_id in metrics.differing(one, other))
+    settings = {**training.model_dump(mode="json"), "trained": run.trained}
+    if run.distill_weight:
+        settings |= {
+            "distill_weight": run.distill_weight,
+            "distill_temperature": run.distill_temperature,
+            "teacher_epoch": run.teacher_epoch,
+        }
+    card = {
+        "schema": SCHEMA,
+        "track": release.track,
+        "release": release.digest,
+        "entry": run.entry,
+        "title": run.title,
+        "method": run.method,
+        "description": run.description,
+        "seed": info["seed"],
+        "trained_on": [str(split) for split in run.trained_on],
+        "hyperparameters": {**settings, "trained_parameters": info["trained_parameters"]},
+        "base_weights_sha256": release.manifest["base"]["weights_sha256"],
+        "authors": list(authors),
+        "contact": contact,
+        "hardware": bases.hardware(),
+        "command": command,
+        "versions": _versions(*_VERSIONED, "datasets"),
+        "created": datetime.date.today(),
+    }
+    return write_submission(
+        folder,
+        card=card,
+        answers=answers,
+        trajectory=read_trajectory(place),
+        agreement={"compared": sum(len(one) for one, _ in compared), "differing": differing},
+        train_seconds=info["seconds"],
+        release=release,
+    )
+
+
+def from_checkpoint(model: str, card_file: Path, out: Path, *, revision: str | None = None) -> Path:
+    """Evaluate with lm-eval and write ``<out>/<track>/<entry>-seed<n>``.
+
+    The card file holds what only the submitter knows; schema, release digest, base hash, versions and date are filled
+    in here.
+
+    Raises:
+        FthallError: unreadable card, unknown track, a checkpoint that cannot be loaded, or a folder that exists.
+    """
+    card = read_yaml(card_file, f"no card {card_file}; leaderboard/pages/submit.md shows one")
+    if not isinstance(card, dict) or not {"track", "entry", "seed"} <= card.keys():
+        raise FthallError(
+            f"{card_file} must give at least track, entry and seed; leaderboard/pages/submit.md shows one"
+        )
+    release = splits.load(str(card["track"]))
+    card = {
+        "schema": SCHEMA,
+        **card,
+        "release": release.digest,
+        "base_weights_sha256": release.manifest["base"]["weights_sha256"],
+        "versions": _versions(*_VERSIONED),
+        "created": datetime.date.today(),
+    }
+    parse(Card, card, card_file)  # before the long part
+    folder = out / release.track / f"{card['entry']}-seed{card['seed']}"
+    if folder.exists():
+        raise FthallError(f"{folder} exists; delete it or give the card another entry or seed")
+    checkpoint = bases.find(model, revision)
+    bases.load(checkpoint, device="cpu")  # one clear line if it cannot be, or its vocabulary does not fit
+    answers, _ = lm_eval_answers(checkpoint.location, release.track)
+    write_submission(
+        folder, card=card, answers=answers, trajectory=[], agreement=None, train_seconds=None, release=release
+    )
+    return folder
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in packages}

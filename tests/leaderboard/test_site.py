@@ -1,0 +1,415 @@
+"""The leaderboard: what it shows, that it is safe, and that it is the same bytes each time."""
+
+import base64
+import datetime
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from fthall import submissions
+from fthall.answers import judge
+from fthall.errors import FthallError
+from fthall.files import write_json, write_jsonl, write_text
+from fthall.knowledge import splits
+from fthall.leaderboard import board, site
+from fthall.records import Category, Fact, Outcome, Release, Split
+
+TRACK = "geonames/tiny"
+SHA = "cd" * 32
+SIZES = {Split.KNOWN: 4, Split.UNKNOWN: 10, Split.HELD: 20, Split.HELD_VAL: 4}
+REFERENCE = {"entry": "sft-known", "title": "Only-Known SFT", "trained_on": ["known"]}
+
+
+def build_release(folder: Path, track: str = TRACK) -> Release:
+    """Facts enough for the four splits, every answer ``Land <key>``."""
+    kinds = {"k": ("train", Category.HIGHLY_KNOWN, 4), "u": ("train", Category.UNKNOWN, 10)}
+    kinds["h"] = ("dev", Category.HIGHLY_KNOWN, 24)
+    facts, rows = [], []
+    for kind, (origin, category, size) in kinds.items():
+        for n in range(size):
+            fact = Fact(f"t/{kind}{n}", "country_of_city", f"Town {kind}{n}", "Where?", (f"Land {kind}{n}",), origin)
+            facts.append(fact)
+            rows.append((fact.id, fact.relation, str(category), [category is Category.HIGHLY_KNOWN] * 2))
+    return splits.build(
+        folder,
+        track=track,
+        facts=facts,
+        labels=pd.DataFrame(rows, columns=["fact_id", "relation", "category", "right"]),
+        sizes=SIZES,
+        source={
+            "name": "geonames",
+            "license": "CC BY 4.0",
+            "attribution": "GeoNames <&>",
+            "url": "https://geo.example",
+        },
+        base={"name": "tiny-base", "weights_sha256": SHA},
+        slick={"preset": "kaplan2026", "runs": 2},
+    )
+
+
+def submit(
+    root: Path,
+    release: Release,
+    *,
+    right: tuple[int, int, int],
+    abstained: int = 0,
+    curve: Sequence[tuple[float, float]] = (),
+    agreement: dict[str, object] | None = None,
+    **card: object,
+) -> Path:
+    """Write a submission with ``right`` of known, unknown and held; ``curve`` is (unknown, held) an epoch."""
+    values = {
+        **{"schema": 1, "track": release.track, "release": release.digest, "entry": "sft", "title": "SFT"},
+        **{"method": "sft", "seed": 0, "trained_on": ["known", "unknown"], "hyperparameters": {"epochs": 2}},
+        **{"base_weights_sha256": SHA, "authors": ["A. Author"], "contact": "a@b.example", "hardware": "2 cores"},
+        **{"command": "fthall run", "versions": {"fthall": "0.1.0"}, "created": datetime.date(2026, 1, 2), **card},
+    }
+    folder = root / release.track / f"{values['entry']}-seed{values['seed']}"
+    counts = {}
+    wanted = dict(zip((Split.KNOWN, Split.UNKNOWN, Split.HELD), right, strict=True)) | {Split.HELD_VAL: 4}
+    for split, facts in release.splits.items():
+        said = [fact.answers[0] for fact in facts[: wanted[split]]]
+        said += ["I do not know"] * (abstained if split is Split.HELD else 0)
+        said += ["Nowhere"] * (len(facts) - len(said))
+        rows = [{"fact_id": fact.id, "prediction": text} for fact, text in zip(facts, said, strict=True)]
+        write_jsonl(folder / "samples" / f"{split}.jsonl", rows)
+        judged = [judge(text, fact.answers) for fact, text in zip(facts, said, strict=True)]
+        counts[str(split)] = {str(outcome): judged.count(outcome) for outcome in Outcome}
+    points = [
+        {"epoch": epoch, "known": 100, "unknown": unknown, "held": held, "held_val": 100, "train_loss": None}
+        for epoch, (unknown, held) in enumerate(curve)
+    ]
+    results = {"schema": 1, "counts": counts, "trajectory": points, "agreement": agreement, "train_seconds": 90}
+    write_json(folder / "results.json", results)
+    write_text(folder / "submission.yaml", yaml.safe_dump(values))
+    return folder
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Release:
+    return build_release(tmp_path / "release")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "submissions"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def filled(root: Path, release: Release) -> Path:
+    """The reference (held 95 %), SFT (held 70 %, 90 % learned), each with two seeds; attention only with one."""
+    for seed in (0, 1):
+        submit(root, release, right=(4, 0, 19), seed=seed, curve=[(0, 0), (0, 95)], **REFERENCE)
+        curve = [(0, 5), (40, 95), (60, 85), (100, 75 - seed)]
+        submit(root, release, right=(4, 9 + seed, 14 - 2 * seed), abstained=2, seed=seed, curve=curve)
+    submit(
+        root,
+        release,
+        right=(4, 3, 19),
+        curve=[(0, 5), (30, 95)],
+        entry="freeze-attention-only",
+        title="Attention only",
+        method="freeze",
+        agreement={"compared": 38, "differing": ["t/h1"]},
+    )
+    return root
+
+
+def page(root: Path, out: Path, release: Release | None, note: str | None = None) -> str:
+    return site.render(root, out, release=release, note=note).read_text(encoding="utf-8")
+
+
+def track_of(root: Path, release: Release) -> site.Track:
+    return site._track(release, [submissions.validate(folder, release) for folder in submissions.find(root)])
+
+
+def text_of(html: str) -> str:
+    """The page as a reader sees it, spaces collapsed."""
+    body = re.sub(r"<(style|script)>.*?</\1>", " ", html, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+
+
+def test_numbers(filled: Path, release: Release, tmp_path: Path) -> None:
+    track = track_of(filled, release)
+    reference, sft = track.entries[:2]
+    assert [entry.slug for entry in track.entries] == ["sft-known", "sft", "freeze-attention-only"]
+    assert reference.is_reference
+    assert [seed.forgetting for seed in reference.seeds] == [0.0, 0.0]
+    assert sft.forgetting == board.Stat(mean=30.0, low=25.0, high=35.0, n=2)
+    assert sft.accuracy[Split.UNKNOWN] == board.Stat(95.0, 90.0, 100.0, 2)
+    assert (sft.wrong.mean, sft.abstained.mean) == (25.0, 10.0)
+    assert sft.at[50] == board.Stat(90.0, 90.0, 90.0, 2)  # half way from 95 to 85
+    assert reference.at[50] is None
+    assert sft.score == pytest.approx(2 * (6500 / 95) * 95 / (6500 / 95 + 95))
+    shown = text_of(page(filled, tmp_path / "site", release))
+    assert (
+        "SFT learned 95.0 % of the new facts and lost 30.0 points on old facts it had never been trained on." in shown
+    )
+    assert sft.interval is not None
+    assert 3 < sft.interval[0] < 25 < 35 < sft.interval[1] < 55
+    assert f"30.0 {board.number(sft.interval[0])} to {board.number(sft.interval[1])}" in shown
+    assert sft.p is not None
+    assert 0 < sft.p < 0.05
+    assert [entry.rank for entry in track.entries] == [
+        3,
+        1,
+        1,
+    ]  # the one seed of attention only cannot tell it from SFT
+    assert "Less than half of the new facts were learned by Attention only (30.0 %)" in shown
+    assert "on 4 facts it already knew and 10 facts it did not know" in shown
+    assert "1 of 38" in shown
+    assert "not reached" in shown
+    assert "GeoNames &lt;&amp;&gt;" in shown
+    assert release.digest[:12] in shown
+
+
+def test_the_plane_puts_better_up_and_right(filled: Path, release: Release) -> None:
+    plane = track_of(filled, release).plane
+    assert plane is not None
+    mark = {mark.entry.slug: mark for mark in plane.marks}
+    zero = dict(plane.y_ticks)[0]
+    assert mark["sft-known"].y == zero
+    assert mark["sft"].y > zero  # SVG counts downwards
+    assert mark["sft"].x > mark["freeze-attention-only"].x > mark["sft-known"].x
+    assert mark["sft-known"].bar is None
+    assert mark["sft"].bar is not None
+    assert mark["sft"].bar[0] < mark["sft"].y < mark["sft"].bar[1]
+    assert len(mark["sft"].seeds) == 2
+
+
+def test_labels_do_not_cover_each_other(root: Path, release: Release) -> None:
+    submit(root, release, right=(4, 0, 19), **REFERENCE)
+    for n in range(8):
+        submit(
+            root, release, right=(4, 8 + n % 2, 14 + n % 3), entry=f"m{n}", title=f"Method number {n}", method="l2sp"
+        )
+    plane = track_of(root, release).plane
+    assert plane is not None
+    boxes = [(m.text_x, m.text_y - 11, m.text_x + 7.9 * len(m.label), m.text_y + 16) for m in plane.marks]
+    for at, one in enumerate(boxes):
+        assert plane.left <= one[0] <= one[2] <= plane.right
+        for other in boxes[at + 1 :]:
+            assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] + 0.2 or other[3] <= one[1] + 0.2
+
+
+def test_sentences_stay_true_when_nothing_is_forgotten(root: Path, release: Release) -> None:
+    submit(root, release, right=(4, 0, 16), **REFERENCE)
+    submit(root, release, right=(4, 9, 18))
+    submit(root, release, right=(4, 9, 16), entry="kl", title="KL", method="kl")
+    said = " ".join(track_of(root, release).said)
+    assert "SFT learned 90.0 % of the new facts and gained 10.0 points" in said
+    assert "the error bar includes zero" in said
+    assert "KL kept most of the old ones: it learned 90.0 % of the new facts and lost, on balance, none" in said
+    assert "which is no better than SFT" in said
+    assert "Not every entry has three seeds" in said
+
+
+def test_reference_without_the_seed_is_marked(root: Path, release: Release, tmp_path: Path) -> None:
+    submit(root, release, right=(4, 0, 20), **REFERENCE)
+    submit(root, release, right=(4, 0, 18), seed=1, **REFERENCE)
+    submit(root, release, right=(4, 9, 14), seed=7)
+    sft = next(entry for entry in track_of(root, release).entries if entry.slug == "sft")
+    assert not sft.paired
+    assert sft.forgetting == board.Stat(30.0, 30.0, 30.0, 1)  # against the reference's first seed
+    html = page(root, tmp_path / "site", release)
+    assert "30.0 †" in text_of(html)
+    assert "The reference has no run with this seed" in html
+    assert "no trajectory" in html
+    assert "While training" not in html
+
+
+def test_no_reference(root: Path, release: Release, tmp_path: Path) -> None:
+    submit(root, release, right=(4, 9, 14), curve=[(0, 5), (90, 70)])
+    html = page(root, tmp_path / "site", release)
+    assert "no reference" in html
+    assert "No plane" in html
+    assert '<figure class="plane">' not in html
+    assert "While training" in html
+
+
+def test_no_submissions(root: Path, tmp_path: Path) -> None:
+    html = page(root, tmp_path / "site", None)
+    assert "No submissions yet" in html
+    assert "fthall validate" in html
+    assert "pull request" in html
+
+
+def test_hostile_strings_are_escaped(root: Path, release: Release, tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script>\"'><b"
+    submit(root, release, right=(4, 0, 19), **{**REFERENCE, "title": hostile})
+    card = {"title": "{{ 7*7 }}", "description": hostile, "command": hostile, "contact": hostile, "hardware": hostile}
+    submit(root, release, right=(4, 9, 14), curve=[(0, 5), (90, 70)], url='https://x.example/"onclick="x', **card)
+    html = page(root, tmp_path / "site", release, note=hostile)
+    assert "<script>alert" not in html
+    assert html.count("<script>") == 1
+    assert '"onclick' not in html
+    assert "{{ 7*7 }}" in html
+    _Checked().feed(html)
+
+
+class _Checked(HTMLParser):
+    """Fails on what the security policy would block, and on tags that do not match."""
+
+    void = frozenset({"meta", "link", "br", "input"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: set[str] = set()
+        self.targets: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = dict(attrs)
+        assert "style" not in names
+        assert not any(name.startswith("on") for name in names)
+        assert "src" not in names
+        assert tag not in {"img", "iframe", "object", "form", "use", "image"}
+        if tag == "link":
+            assert names == {"rel": "icon", "href": "data:,"}
+        if name := names.get("id"):
+            assert name not in self.ids
+            self.ids.add(name)
+        self.targets |= set((names.get("aria-labelledby") or "").split())
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.void:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_pages_load_nothing_and_are_well_formed(filled: Path, release: Release, tmp_path: Path) -> None:
+    page(filled, tmp_path / "site", release, note="A shortened run")
+    files = sorted((tmp_path / "site").iterdir())
+    assert "method.html" in [file.name for file in files]
+    for file in files:
+        html = file.read_text(encoding="utf-8")
+        checked = _Checked()
+        checked.feed(html)
+        assert checked.open == []
+        assert checked.targets <= checked.ids
+        assert "url(" not in html
+        assert "@import" not in html
+        assert '<p class="note" role="note">A shortened run</p>' in html
+        assert "prefers-color-scheme: dark" in html
+        assert "color-scheme: light dark" in html
+
+
+def test_policy_allows_exactly_what_is_inlined(filled: Path, release: Release, tmp_path: Path) -> None:
+    page(filled, tmp_path / "site", release)
+    for file in (tmp_path / "site").iterdir():
+        html = file.read_text(encoding="utf-8")
+        found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
+        assert found
+        policy = dict(rule.split(" ", 1) for rule in found[1].split("; "))
+        assert policy["default-src"] == "'none'"
+        assert "unsafe" not in found[1]
+        for tag in ("style", "script"):
+            for inlined in re.findall(rf"<{tag}>(.*?)</{tag}>", html, flags=re.DOTALL):
+                digest = base64.b64encode(hashlib.sha256(inlined.encode()).digest()).decode()
+                assert policy[f"{tag}-src"] == f"'sha256-{digest}'"
+
+
+def test_same_input_same_bytes_and_an_old_site_is_replaced(filled: Path, release: Release, tmp_path: Path) -> None:
+    out = tmp_path / "site"
+    page(filled, out, release)
+    first = {file.name: file.read_bytes() for file in out.iterdir()}
+    write_text(out / "gone.html", "an old page")
+    page(filled, out, release)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == first
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_two_tracks(filled: Path, release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = build_release(tmp_path / "other", "geonames/tiny2")
+    submit(filled, other, right=(4, 0, 19), **REFERENCE)
+    both = {TRACK: release, other.track: other}
+    monkeypatch.setattr(splits, "load", both.__getitem__)
+    html = page(filled, tmp_path / "site", None)
+    assert html.count('<section class="track"') == 2
+    assert '<a href="#geonames-tiny2">' in html
+    assert 'id="geonames-tiny2"' in html
+    _Checked().feed(html)
+
+
+def test_a_folder_that_is_no_site_is_left_alone(filled: Path, release: Release, tmp_path: Path) -> None:
+    for name in ("thesis.tex", "index.html"):
+        out = tmp_path / name.replace(".", "-")
+        write_text(out / name, "mine")
+        with pytest.raises(FthallError, match="holds other files"):
+            site.render(filled, out, release=release)
+        assert (out / name).read_text() == "mine"
+
+
+def test_bad_input_is_one_line(filled: Path, release: Release, tmp_path: Path) -> None:
+    with pytest.raises(FthallError, match="no folder"):
+        site.render(tmp_path / "nowhere", tmp_path / "site")
+    with pytest.raises(FthallError, match="is not at <source>/<base>"):
+        site.render(filled / "geonames", tmp_path / "site", release=release)
+    folder = filled / TRACK / "sft-seed0"
+    shutil.copytree(folder, filled / TRACK / "sft-again")
+    with pytest.raises(FthallError, match="are both seed 0 of 'sft'"):
+        site.render(filled, tmp_path / "site", release=release)
+    shutil.rmtree(filled / TRACK / "sft-again")
+    submit(filled, release, right=(4, 9, 14), seed=5, method="other")
+    with pytest.raises(FthallError, match="differ in method: sft and other"):
+        site.render(filled, tmp_path / "site", release=release)
+    (folder / "results.json").write_text(json.dumps({}))
+    with pytest.raises(FthallError) as caught:
+        site.render(filled, tmp_path / "site", release=release)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "site").exists()
+
+
+def test_markdown_pages(tmp_path: Path) -> None:
+    file = tmp_path / "data.md"
+    file.write_text(
+        "# The `data`\n\n## Lost, or out of reach?\n\n"
+        "<script>x</script> [how](submit.md#card) [out](https://a.example/b.md) [no](javascript:x)\n\n"
+        "![i](https://a.example/i.png)\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n"
+    )
+    made = site._page(file)
+    assert (made.name, made.title) == ("data", "The data")
+    assert '<h2 id="lost-or-out-of-reach">' in made.body
+    assert "<script>" not in made.body
+    assert 'href="submit.html#card"' in made.body
+    assert 'href="https://a.example/b.md"' in made.body
+    assert 'href="javascript' not in made.body
+    assert "<img" not in made.body
+    assert '<td class="right">2</td>' in made.body
+    file.write_text("no heading")
+    with pytest.raises(FthallError, match="no '# ' heading"):
+        site._page(file)
+
+
+def test_numbers_are_written_for_readers() -> None:
+    assert [board.number(value) for value in (-0.04, -1.25, 0.0, 99.96)] == ["0.0", "−1.2", "0.0", "100.0"]
+
+
+def test_a_track_without_source_details(root: Path, release: Release, tmp_path: Path) -> None:
+    submit(root, release, right=(4, 0, 19), **REFERENCE)
+    bare = replace(release, manifest={**release.manifest, "source": {"url": "javascript:x"}})
+    assert "javascript:x" not in page(root, tmp_path / "site", bare)
+
+
+def test_torch_is_not_imported() -> None:
+    heavy = ("torch", "transformers", "lm_eval")
+    code = f"import sys, fthall.leaderboard.site; sys.exit(any(m in sys.modules for m in {heavy}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
