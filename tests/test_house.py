@@ -1,5 +1,6 @@
 """What the README and the pages say, against what is there."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -150,3 +151,9 @@ def test_the_numbers_of_the_slick_page_are_those_of_the_committed_results():
     assert speed["verified_against_vllm"] >= 4
     assert speed["verified_share_of_floor"] >= 0.6
     assert not any(read_json(studies / "engine-speed-float32.json")["verdicts_unlike_generate"].values())
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmark/studies").glob("*.py")), ids=lambda path: path.stem)
+def test_the_studies_still_find_what_they_import(script: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(script.parent)
+    importlib.import_module(script.stem)

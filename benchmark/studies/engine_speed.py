@@ -29,8 +29,9 @@ from fthall import bases
 from fthall import facts as sources
 from fthall.bases import hardware
 from fthall.engines import judged
-from fthall.engines.hf import HfEngine, group, head
+from fthall.engines.hf import HfEngine
 from fthall.engines.plain import GenerateEngine
+from fthall.engines.shared import group, head
 from fthall.prompts import ask, context_for, draw_contexts, few_shot
 
 

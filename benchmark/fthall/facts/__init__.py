@@ -1,15 +1,16 @@
-"""Where facts come from: one module a source, each with a ``load() -> list[Fact]``.
+"""Where facts come from: one module a source, with a ``load() -> list[Fact]`` and what it says ``ABOUT`` itself.
 
 In: a source by its name, or anyone's own file (:mod:`~fthall.facts.own`). Out: facts. A new source is a module here and
-a line in :func:`load`; whether its texts may be shipped is said in :mod:`fthall.knowledge.releases`.
+its lines in :func:`load` and :func:`about`.
 """
 
-import hashlib
 from collections.abc import Sequence
 
 from fthall.errors import FthallError
+from fthall.facts.source import Source, identifier
 from fthall.records import Fact
 
+__all__ = ["SOURCES", "Source", "about", "identifier", "load"]
 SOURCES = ("geonames", "entityquestions")
 
 
@@ -31,9 +32,25 @@ def load(source: str, relations: Sequence[str] | None = None) -> list[Fact]:
         from fthall.facts import entityquestions
 
         return entityquestions.load(relations)
-    raise FthallError(f"unknown source {source!r}; known sources: {', '.join(SOURCES)}")
+    raise _unknown(source)
 
 
-def identifier(source: str, relation: str, question: str) -> str:
-    """Stable id of a fact, whatever is added to or removed from the files it stands in."""
-    return f"{source}/{relation}/{hashlib.sha256(question.encode()).hexdigest()[:12]}"
+def about(source: str) -> Source:
+    """What a source says of itself.
+
+    Raises:
+        FthallError: no such source.
+    """
+    if source == "geonames":
+        from fthall.facts import geonames
+
+        return geonames.ABOUT
+    if source == "entityquestions":
+        from fthall.facts import entityquestions
+
+        return entityquestions.ABOUT
+    raise _unknown(source)
+
+
+def _unknown(source: str) -> FthallError:
+    return FthallError(f"unknown source {source!r}; known sources: {', '.join(SOURCES)}")

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fthall.errors import FthallError
-from fthall.facts import identifier
+from fthall.facts.source import Source, identifier
 from fthall.paths import cache_dir
 from fthall.records import Fact
 
@@ -32,6 +32,13 @@ TEMPLATES: Mapping[str, str] = _PINNED["templates"]
 SHA256: Mapping[str, str] = _PINNED["sha256"]
 """File, relative to the dataset's root: its sha256."""
 URL = f"https://codeload.github.com/princeton-nlp/EntityQuestions/tar.gz/{COMMIT}"
+ABOUT = Source(
+    license="MIT",
+    attribution="EntityQuestions, Sciavolino et al. 2021, arXiv 2109.08535",
+    url="https://github.com/princeton-nlp/EntityQuestions",
+    commit=COMMIT,
+    shipped=False,
+)
 _HOW = (
     f"type: fthall fetch entityquestions, or set {FOLDER_VARIABLE} to a folder with dataset/train and dataset/dev in it"
 )

