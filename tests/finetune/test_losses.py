@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fthall.finetune.losses import cross_entropy, distillation
+from fthall.finetune.loop.losses import cross_entropy, distillation
 
 
 def test_cross_entropy_of_two_tokens():

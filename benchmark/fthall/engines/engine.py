@@ -32,8 +32,21 @@ class Engine(ABC):
     An engine says answers (:meth:`_say`). One that knows a shorter way to a verdict, or a chance, says so, too.
     """
 
-    def greedy(self, prompts: Sequence[str], *, max_new_tokens: int = 16, on_batch: OnBatch | None = None) -> list[str]:
-        """One answer a prompt: the text up to the first line break or end of sequence, stripped."""
+    def greedy(
+        self,
+        prompts: Sequence[str],
+        *,
+        drafts: Sequence[str] | None = None,
+        max_new_tokens: int = 16,
+        on_batch: OnBatch | None = None,
+    ) -> list[str]:
+        """One answer a prompt: the text up to the first line break or end of sequence, stripped.
+
+        With ``drafts``, an answer a prompt that it may well give: an engine that can checks them in one pass and
+        decodes only from where it departs. What it says is the same.
+        """
+        if drafts is not None:
+            return self._drafted(prompts, drafts, max_new_tokens, on_batch)
         return [said[0] for said in self._say(prompts, None, max_new_tokens, on_batch)]
 
     def sample(
@@ -93,6 +106,12 @@ class Engine(ABC):
         self, prompts: Sequence[str], sampling: Sampling | None, max_new_tokens: int, on_batch: OnBatch | None
     ) -> list[list[str]]:
         """Answers to each prompt: as many as are to be drawn; without sampling the greedy one."""
+
+    def _drafted(
+        self, prompts: Sequence[str], drafts: Sequence[str], max_new_tokens: int, on_batch: OnBatch | None
+    ) -> list[str]:
+        """Greedy answers, with drafts of them."""
+        return self.greedy(prompts, max_new_tokens=max_new_tokens, on_batch=on_batch)
 
     def _verify(
         self,

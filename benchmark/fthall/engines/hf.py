@@ -156,6 +156,63 @@ class HfEngine(Engine):
         return self.tokenizer.batch_decode([list(row) for row in tokens], skip_special_tokens=True) if tokens else []
 
     @torch.inference_mode()
+    def _drafted(
+        self, prompts: Sequence[str], drafts: Sequence[str], max_new_tokens: int, on_batch: OnBatch | None
+    ) -> list[str]:
+        """Drafts are fed along; an answer is decoded from where the model leaves its draft."""
+        if not prompts:
+            return []
+        rows: list[list[int]] = self.tokenizer(list(prompts)).input_ids
+        fed = [self._draft(draft)[:max_new_tokens] for draft in drafts]
+        answers: list[str | None] = [None] * len(rows)
+        with self._evaluating():
+            for length, members in shared.group(rows):
+                layers = shared.prefix(self.model, rows[members[0]][:length])
+                if not self._shares(rows[members[0]][length:], layers):
+                    continue
+                begun: dict[int, list[int]] = {}
+
+                def check(
+                    batch: list[int],
+                    length: int = length,
+                    layers: shared.Layers = layers,
+                    begun: dict[int, list[int]] = begun,
+                ) -> None:
+                    tails, tokens = [rows[i][length:] for i in batch], [fed[i] for i in batch]
+                    followed = verify.follow(self.model, self._ends, layers, tails, tokens, max_new_tokens)
+                    for i, one in zip(batch, followed, strict=True):
+                        if one.whole:
+                            answers[i] = self._texts([one.tokens])[0]
+                        else:
+                            begun[i] = one.tokens
+                    if on_batch and (whole := sum(one.whole for one in followed)):
+                        on_batch(whole)
+
+                def go_on(
+                    batch: list[int],
+                    length: int = length,
+                    layers: shared.Layers = layers,
+                    begun: dict[int, list[int]] = begun,
+                ) -> None:
+                    tails = [rows[i][length:] + begun[i] for i in batch]
+                    more = max_new_tokens - min(len(begun[i]) for i in batch)
+                    rest = self._decode_batch(layers, length, tails, batch, _likeliest, more)
+                    whole = [(begun[i] + new)[:max_new_tokens] for i, new in zip(batch, rest, strict=True)]
+                    for i, text in zip(batch, self._texts(whole), strict=True):
+                        answers[i] = text
+                    if on_batch:
+                        on_batch(len(batch))
+
+                with shared.attention(self.model):
+                    self._in_batches(sorted(members, key=lambda i: len(rows[i]) + len(fed[i])), check)
+                self._in_batches(sorted(begun, key=lambda i: (len(begun[i]), len(rows[i]))), go_on)
+        open_ = [i for i, answer in enumerate(answers) if answer is None]
+        said = self.greedy([prompts[i] for i in open_], max_new_tokens=max_new_tokens, on_batch=on_batch)
+        for i, text in zip(open_, said, strict=True):
+            answers[i] = text
+        return [answer or "" for answer in answers]
+
+    @torch.inference_mode()
     def _verify(
         self,
         prompts: Sequence[str],

@@ -6,7 +6,7 @@ Both ask the same zero-shot prompts and are scored by the one scorer; ``metrics.
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,23 @@ def evaluate(
     release: Release,
     splits: Iterable[Split] = tuple(Split),
     *,
+    drafts: Mapping[Split, Sequence[Answer]] | None = None,
     on_answers: Callable[[int], None] | None = None,
 ) -> dict[Split, tuple[Answer, ...]]:
     """Ask a release's questions zero-shot and greedily.
 
-    All splits are asked in one call, so that the engine shares what their prompts have in common.
+    All splits are asked in one call, so that the engine shares what their prompts have in common. Answers given before
+    to the same facts (``drafts``), or else the right ones, save the decoding of answers that are the same again.
     """
     asked = [(split, fact) for split in splits for fact in release.splits[split]]
     prompts = [ask(fact.question) for _, fact in asked]
-    said = engine.greedy(prompts, max_new_tokens=MAX_NEW_TOKENS, on_batch=on_answers)
+    before = {answer.fact_id: answer.prediction for rows in (drafts or {}).values() for answer in rows}
+    said = engine.greedy(
+        prompts,
+        drafts=[before.get(fact.id, fact.answers[0]) for _, fact in asked],
+        max_new_tokens=MAX_NEW_TOKENS,
+        on_batch=on_answers,
+    )
     answers: dict[Split, list[Answer]] = {split: [] for split in splits}
     for (split, fact), text in zip(asked, said, strict=True):
         answers[split].append(Answer(fact.id, split, text, judge(text, fact.answers)))

@@ -3,11 +3,14 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load_file, save_file
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from fthall.answers import accuracy
@@ -16,21 +19,27 @@ from fthall.engines import evaluate
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
 from fthall.files import read_json, write_json, write_jsonl
-from fthall.finetune.data import HashOrder, encode
 from fthall.finetune.folder import read_trajectory
+from fthall.finetune.loop.data import Collate, EvenBatches, Example, encode
+from fthall.finetune.loop.optimiser import Copies
+from fthall.finetune.loop.passes import can_pack, check_head
+from fthall.finetune.loop.teacher import Average, Frozen
+from fthall.finetune.loop.trainer import FactTrainer
 from fthall.finetune.methods import Run, Training, choose_parameters
-from fthall.finetune.trainer import FactTrainer, Teacher, check_head
-from fthall.records import Answer, EpochPoint, Release, Split
+from fthall.prompts import context_for, draw_contexts, few_shot
+from fthall.records import Answer, EpochPoint, Fact, Release, Split
 
 Log = Callable[[Mapping[str, float], int], None]
 """Takes metrics and their step, e.g. to a tracker."""
 
 EVALUATED_TOGETHER = 192
 """Questions in a batch while training."""
+TAUGHT_TOGETHER = 32
+"""Examples in a batch when a teacher is asked once and for all."""
 
 
 class _Trajectory(TrainerCallback):
-    """Evaluate before the first and after every epoch; take the teacher's snapshot when its time has come."""
+    """Evaluate before the first epoch and after others; keep teacher and mean weights up to date."""
 
     def __init__(
         self,
@@ -38,23 +47,26 @@ class _Trajectory(TrainerCallback):
         release: Release,
         tokenizer: Any,
         run: Run,
+        training: Training,
         *,
         log: Log | None,
         on_examples: Callable[[int], None] | None,
         on_answers: Callable[[int], None] | None,
         on_epoch: Callable[[EpochPoint], None] | None,
     ) -> None:
-        self.folder, self.release, self.tokenizer, self.run = folder, release, tokenizer, run
+        self.folder, self.release, self.tokenizer, self.run, self.training = folder, release, tokenizer, run, training
         self.log, self.on_examples, self.on_answers, self.on_epoch = log, on_examples, on_answers, on_epoch
         self.trainer: FactTrainer | None = None
-        self.examples: list[Any] = []
+        self.copies: Copies | None = None
+        self.examples: Sequence[Example] = []
+        self.collate = Collate()
         self.answers: dict[Split, tuple[Answer, ...]] = {}
 
     def _evaluate(self, model: Any, epoch: int, step: int, loss: float | None) -> None:
         free_memory()  # what training and asking leave behind does not fit into each other's gaps
-        self.answers = evaluate(
-            HfEngine(model, self.tokenizer, batch_size=EVALUATED_TOGETHER), self.release, on_answers=self.on_answers
-        )
+        engine = HfEngine(model, self.tokenizer, batch_size=EVALUATED_TOGETHER)
+        with self.copies.whole() if self.copies else nullcontext():
+            self.answers = evaluate(engine, self.release, drafts=self.answers, on_answers=self.on_answers)
         free_memory()
         reached = {str(split): accuracy(rows) for split, rows in self.answers.items()}
         point = EpochPoint(epoch=epoch, train_loss=loss, **reached)
@@ -72,21 +84,61 @@ class _Trajectory(TrainerCallback):
             self._evaluate(kwargs["model"], 0, 0, None)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        assert self.trainer is not None
+        if self.trainer.teacher is not None:
+            self.trainer.teacher.update(_weights(kwargs["model"], self.copies))
         if self.on_examples:
-            self.on_examples(args.per_device_train_batch_size * args.gradient_accumulation_steps)
+            self.on_examples(len(self.examples) * args.gradient_accumulation_steps // len(self.trainer.batches))
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         assert self.trainer is not None
-        epoch = round(state.epoch or 0)
+        model, epoch, last = kwargs["model"], round(state.epoch or 0), self.training.epochs
         losses = self.trainer.take_losses()
-        if self.run.distill_weight and epoch == self.run.teacher_epoch:
+        if self.run.distill_weight and self.run.teacher == "snapshot" and epoch == self.run.teacher_epoch:
             with self.trainer.accelerator.autocast():
-                teacher = Teacher.snapshot(kwargs["model"], self.examples, args.per_device_train_batch_size)
+                teacher = Frozen.of(model, self.examples, self.collate, batch_size=TAUGHT_TOGETHER)
             teacher.save(self.folder / "teacher.safetensors")
             self.trainer.teacher = teacher
-        self._evaluate(kwargs["model"], epoch, state.global_step, sum(losses) / len(losses) if losses else None)
+        if isinstance(self.trainer.teacher, Average):
+            self.trainer.teacher.save(_of_epoch(self.folder, "teacher", epoch))
+        if self.training.average_epochs > 1 and epoch > last - self.training.average_epochs:
+            self._average(model, epoch)
+        if epoch % self.training.evaluate_every == 0 or epoch == last:
+            self._evaluate(model, epoch, state.global_step, sum(losses) / len(losses) if losses else None)
+
+    @torch.no_grad()
+    def _average(self, model: Any, epoch: int) -> None:
+        """Add the weights up; after the last epoch their mean is what the model has."""
+        weights = {name: weight for (name, _), weight in _named(model, self.copies)}
+        first = self.training.epochs - self.training.average_epochs + 1
+        if epoch > first:
+            before = load_file(_of_epoch(self.folder, "average", epoch - 1), device=str(model.device))
+            total = {name: before[name].add_(weight) for name, weight in weights.items()}
+        else:
+            total = {name: weight.clone() for name, weight in weights.items()}
+        if epoch < self.training.epochs:
+            save_file(total, _of_epoch(self.folder, "average", epoch))
+            return
+        for name, weight in weights.items():
+            weight.copy_(total[name].div_(self.training.average_epochs))
+
+
+def _named(model: Any, copies: Copies | None) -> "list[tuple[tuple[str, Any], torch.Tensor]]":
+    """((name, parameter), float32 weight) of every parameter."""
+    found = copies.weights if copies else {}
+    return [((name, p), found.get(p, p.data)) for name, p in model.named_parameters()]
+
+
+def _weights(model: Any, copies: Copies | None) -> list[torch.Tensor]:
+    return [weight for _, weight in _named(model, copies)]
+
+
+def _of_epoch(folder: Path, name: str, epoch: int) -> Path:
+    """A file that belongs to an epoch. That of the epoch before stays: a kill may come before the epoch is saved."""
+    (folder / f"{name}-{epoch - 2}.safetensors").unlink(missing_ok=True)
+    return folder / f"{name}-{epoch}.safetensors"
 
 
 def train(
@@ -108,9 +160,9 @@ def train(
 
     Weights are float32 throughout: in bfloat16 up to 10 of 1,270 answers changed with the batch they were asked in, and
     small updates are rounded away. The folder gets ``trajectory.jsonl`` (accuracy on all splits before training and
-    after every epoch), ``answers.jsonl`` (every answer after the last epoch), ``checkpoint/`` (safetensors and
-    tokenizer) and, last, ``run.json`` (what was run). A run whose ``run.json`` exists is finished and not repeated; an
-    interrupted one goes on after its last whole epoch.
+    after epochs), ``answers.jsonl`` (every answer after the last epoch), ``checkpoint/`` (safetensors and tokenizer)
+    and, last, ``run.json`` (what was run). A run whose ``run.json`` exists is finished and not repeated; an interrupted
+    one goes on after its last whole epoch.
 
     Args:
         release: what is trained and asked.
@@ -127,7 +179,7 @@ def train(
         on_epoch: called with each new point of the trajectory.
 
     Raises:
-        FthallError: the folder holds another run, or the model cannot be trained.
+        FthallError: the folder holds another run, the model cannot be trained, or its loss is no number any more.
     """
     what = {
         "release": release.digest,
@@ -144,20 +196,83 @@ def train(
         shutil.rmtree(folder)
     write_json(begun, what)
 
+    logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
+    started = time.monotonic()
     facts = [fact for split in Split if split in run.trained_on for fact in release.splits[split]]
     examples = encode(facts, tokenizer)
     check_head(model, examples[0])
+    counted = None if set(run.distill_on) >= set(run.trained_on) else _counted(release, run)
+    collate = Collate(can_pack(model, examples[:4]), run.distill_positions, counted)
+    saved = sorted((folder / "trainer").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    saved = [path for path in saved if (path / "trainer_state.json").exists()]
+    epochs_done = round(read_json(saved[-1] / "trainer_state.json")["epoch"]) if saved else 0
+    examples, teacher = _teacher(
+        release, model, tokenizer, run, training, seed, folder, facts, examples, collate, epochs_done
+    )
     trained = choose_parameters(model, run.trained)
+    trajectory = _Trajectory(
+        folder,
+        release,
+        tokenizer,
+        run,
+        training,
+        log=log,
+        on_examples=on_examples,
+        on_answers=on_answers,
+        on_epoch=on_epoch,
+    )
+    trainer = _trainer(
+        model, facts, examples, collate, run, training, seed, folder, epochs=training.epochs, resumable=resumable
+    )
+    trainer.add_callback(trajectory)
+    trainer.teacher = teacher
+    trajectory.trainer, trajectory.examples, trajectory.collate = trainer, examples, collate
+    trajectory.copies = trainer.copies
+    if saved and on_examples:
+        on_examples(len(examples) * epochs_done)
+    trainer.train(resume_from_checkpoint=str(saved[-1]) if saved else None)
+    if trainer.copies:
+        trainer.copies.close()
+    seconds = time.monotonic() - started
+
+    answers = trajectory.answers or evaluate(HfEngine(model, tokenizer, batch_size=EVALUATED_TOGETHER), release)
+    write_jsonl(folder / "answers.jsonl", (asdict(answer) for rows in answers.values() for answer in rows))
+    model.save_pretrained(folder / "checkpoint")
+    tokenizer.save_pretrained(folder / "checkpoint")
+    write_json(
+        folder / "run.json",
+        {**what, "examples": len(examples), "trained_parameters": trained, "seconds": round(seconds, 1)},
+    )
+    shutil.rmtree(folder / "trainer", ignore_errors=True)
+    for left in folder.glob("*.safetensors"):
+        left.unlink()
+    begun.unlink()
+    return read_trajectory(folder)
+
+
+def _trainer(
+    model: Any,
+    facts: Sequence[Fact],
+    examples: Sequence[Example],
+    collate: Collate,
+    run: Run,
+    training: Training,
+    seed: int,
+    folder: Path,
+    *,
+    epochs: int,
+    resumable: bool,
+) -> FactTrainer:
     on_cpu = model.device.type == "cpu"
-    logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
     arguments = TrainingArguments(
         output_dir=str(folder / "trainer"),
-        num_train_epochs=training.epochs,
+        num_train_epochs=epochs,
         per_device_train_batch_size=training.batch_size,
         gradient_accumulation_steps=training.accumulation,
-        learning_rate=training.learning_rate,
+        learning_rate=training.learning_rate if run.learning_rate is None else run.learning_rate,
         weight_decay=training.weight_decay,
-        lr_scheduler_type="constant",
+        lr_scheduler_type="constant_with_warmup" if training.schedule == "constant" else training.schedule,
+        warmup_steps=training.warmup,
         optim="adamw_torch_fused",
         bf16=training.precision == "bf16",
         use_cpu=on_cpu,
@@ -170,41 +285,126 @@ def train(
         remove_unused_columns=False,
         dataloader_pin_memory=not on_cpu,
     )
-    trajectory = _Trajectory(
-        folder, release, tokenizer, run, log=log, on_examples=on_examples, on_answers=on_answers, on_epoch=on_epoch
-    )
     trainer = FactTrainer(
         model=model,
         args=arguments,
-        train_dataset=examples,
-        sampler=HashOrder(facts, seed),
+        train_dataset=list(examples),
+        batches=EvenBatches(facts, seed, training.batch_size, training.accumulation),
+        collate=collate,
         distill_weight=run.distill_weight,
         distill_temperature=run.distill_temperature,
-        callbacks=[trajectory],
+        # Copies add gradients up in bfloat16, which accumulated batches should not.
+        copies=Copies(model) if on_cpu and training.precision == "bf16" and training.accumulation == 1 else None,
     )
     trainer.remove_callback(PrinterCallback)  # it prints where no progress bar is wanted
-    trajectory.trainer, trajectory.examples = trainer, examples
-    saved = sorted((folder / "trainer").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    saved = [path for path in saved if (path / "trainer_state.json").exists()]
-    if saved:
-        epochs_done = round(read_json(saved[-1] / "trainer_state.json")["epoch"])
-        if run.distill_weight and epochs_done >= run.teacher_epoch:
-            trainer.teacher = Teacher.load(folder / "teacher.safetensors", model.device)
-        if on_examples:
-            on_examples(len(examples) * epochs_done)
-    started = time.monotonic()
-    trainer.train(resume_from_checkpoint=str(saved[-1]) if saved else None)
-    seconds = time.monotonic() - started
+    return trainer
 
-    answers = trajectory.answers or evaluate(HfEngine(model, tokenizer, batch_size=EVALUATED_TOGETHER), release)
-    write_jsonl(folder / "answers.jsonl", (asdict(answer) for rows in answers.values() for answer in rows))
-    model.save_pretrained(folder / "checkpoint")
-    tokenizer.save_pretrained(folder / "checkpoint")
-    write_json(
-        folder / "run.json",
-        {**what, "examples": len(examples), "trained_parameters": trained, "seconds": round(seconds, 1)},
+
+def _teacher(
+    release: Release,
+    model: Any,
+    tokenizer: Any,
+    run: Run,
+    training: Training,
+    seed: int,
+    folder: Path,
+    facts: Sequence[Fact],
+    examples: list[Example],
+    collate: Collate,
+    epochs_done: int,
+) -> tuple[list[Example], Frozen | Average | None]:
+    """What comes before the training proper: the format learned, the teacher made; or, of a run resumed, read.
+
+    Returns:
+        The examples, parted where they share nothing for this teacher, and the teacher, unless it is still to come.
+    """
+    kept, teaches = folder / "teacher.safetensors", run.distill_weight > 0
+    teacher: Frozen | Average | None = None
+    contexts = None
+    if teaches and run.teacher == "few-shot":
+        examples, contexts = _contexts(release, facts, examples, tokenizer, run.teacher_shots, seed)
+    if epochs_done and kept.exists():
+        teacher = Frozen.load(kept, model.device)
+    elif not epochs_done:
+        if contexts is not None:
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+                teacher = Frozen.of(model, examples, collate, contexts=contexts, batch_size=TAUGHT_TOGETHER)
+        if run.needs_format:
+            teacher = (
+                _learn_format(release, model, tokenizer, run, training, seed, folder, examples, collate) or teacher
+            )
+        if teacher is not None:
+            teacher.save(kept)
+    if teaches and run.teacher == "ema":
+        teacher = Average(model, run.teacher_decay)
+        if epochs_done:
+            teacher.restore(_of_epoch(folder, "teacher", epochs_done))
+    return examples, teacher
+
+
+def _learn_format(
+    release: Release,
+    model: Any,
+    tokenizer: Any,
+    run: Run,
+    training: Training,
+    seed: int,
+    folder: Path,
+    examples: Sequence[Example],
+    collate: Collate,
+) -> Frozen | None:
+    """Teach the format on known facts alone; the model goes on from there, or is the base again. The teacher, if any.
+
+    It is the Only-Known run with as many epochs: same order of the facts, a schedule of its own.
+    """
+    base = None if run.start == "format" else {name: value.clone() for name, value in model.state_dict().items()}
+    known = list(release.splits[Split.KNOWN])
+    plain = run.model_copy(update={"distill_weight": 0.0, "learning_rate": None})
+    place = folder / "format"
+    trainer = _trainer(
+        model,
+        known,
+        encode(known, tokenizer),
+        replace(collate, counted=None),
+        plain,
+        training,
+        seed,
+        place,
+        epochs=run.format_epochs,
+        resumable=False,
     )
-    shutil.rmtree(folder / "trainer", ignore_errors=True)
-    (folder / "teacher.safetensors").unlink(missing_ok=True)
-    begun.unlink()
-    return read_trajectory(folder)
+    trainer.train()
+    teacher = None
+    if run.distill_weight and run.teacher == "format":
+        with trainer.accelerator.autocast():
+            teacher = Frozen.of(model, examples, collate, batch_size=TAUGHT_TOGETHER)
+    if trainer.copies:
+        trainer.copies.close()
+    shutil.rmtree(place, ignore_errors=True)
+    if base is not None:
+        model.load_state_dict(base)
+    return teacher
+
+
+def _counted(release: Release, run: Run) -> frozenset[int]:
+    """Numbers of the examples that a distillation term is taken over."""
+    splits = [split for split in Split if split in run.trained_on for _ in release.splits[split]]
+    return frozenset(number for number, split in enumerate(splits) if split in run.distill_on)
+
+
+def _contexts(
+    release: Release, facts: Sequence[Fact], examples: Sequence[Example], tokenizer: Any, shots: int, seed: int
+) -> tuple[list[Example], list[list[int]]]:
+    """The examples, by the exemplars they are shown behind, and the tokens of these: known facts of their relation."""
+    pool: dict[str, list[Fact]] = {fact.relation: [] for fact in facts}
+    for fact in release.splits[Split.KNOWN]:
+        pool[fact.relation].append(fact)
+    try:
+        drawn = draw_contexts(pool, 1, shots, seed)
+    except ValueError as error:
+        raise FthallError(f"the few-shot teacher lacks known facts: {error}; lower teacher_shots") from None
+    shown = [few_shot(context_for(fact, drawn[fact.relation][0])) for fact in facts]
+    before = tokenizer("").input_ids  # what the tokenizer begins a text with
+    tokens = {text: [*before, *tokenizer(text, add_special_tokens=False).input_ids] for text in set(shown)}
+    apart = [replace(example, family=text) for example, text in zip(examples, shown, strict=True)]
+    return apart, [tokens[text] for text in shown]

@@ -101,13 +101,6 @@ def from_run(
     during = read_answers(place)
     compared = [({a.fact_id: a.outcome for a in during[s]}, {a.fact_id: a.outcome for a in answers[s]}) for s in Split]
     differing = sorted(fact_id for one, other in compared for fact_id in metrics.differing(one, other))
-    settings = {**training.model_dump(mode="json"), "trained": run.trained}
-    if run.distill_weight:
-        settings |= {
-            "distill_weight": run.distill_weight,
-            "distill_temperature": run.distill_temperature,
-            "teacher_epoch": run.teacher_epoch,
-        }
     card = {
         "schema": SCHEMA,
         "track": release.track,
@@ -118,7 +111,11 @@ def from_run(
         "description": run.description,
         "seed": info["seed"],
         "trained_on": [str(split) for split in run.trained_on],
-        "hyperparameters": {**settings, "trained_parameters": info["trained_parameters"]},
+        "hyperparameters": {
+            **training.model_dump(mode="json"),
+            **run.settings(),
+            "trained_parameters": info["trained_parameters"],
+        },
         "base_weights_sha256": release.manifest["base"]["weights_sha256"],
         "authors": list(authors),
         "contact": contact,

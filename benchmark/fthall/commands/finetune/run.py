@@ -80,8 +80,7 @@ def run_all(
     """Every run of a recipe, one after the other, under one progress bar."""
     import shutil
 
-    from fthall.finetune.experiment import run_one
-    from fthall.finetune.tracking import local_store
+    from fthall.finetune.experiment import local_store, run_one
     from fthall.submissions.make import from_run
 
     uri = None if options.no_tracking else options.tracking_uri or local_store(work)

@@ -1,0 +1,1 @@
+"""What happens inside a training: facts as examples, losses, teachers, the optimiser, the one Trainer."""

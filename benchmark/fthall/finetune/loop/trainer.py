@@ -1,0 +1,146 @@
+"""One Trainer for every method: cross-entropy on the answers, and a distillation term where there is a teacher."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import Trainer
+
+from fthall.engines.shared import head
+from fthall.errors import FthallError
+from fthall.finetune.loop.data import Collate, EvenBatches
+from fthall.finetune.loop.losses import cross_entropy, distillation
+from fthall.finetune.loop.optimiser import Copies, CopiesAdamW
+from fthall.finetune.loop.passes import states
+from fthall.finetune.loop.teacher import Teacher
+
+
+class FactTrainer(Trainer):
+    """transformers' Trainer with logits only where a loss needs them, and an optional teacher.
+
+    Args:
+        batches: which examples go together.
+        collate: how.
+        distill_weight: λ of the distillation term.
+        distill_temperature: τ of the distillation term.
+        copies: bfloat16 copies of the model that the passes read; None for autocast from float32.
+    """
+
+    # compute_loss divides by the counts of the whole optimiser step: accumulation must not divide again.
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        *,
+        batches: EvenBatches,
+        collate: Collate,
+        distill_weight: float = 0.0,
+        distill_temperature: float = 1.0,
+        copies: Copies | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(data_collator=collate, **options)
+        self.model_accepts_loss_kwargs = True  # so that num_items_in_batch is counted
+        self.teacher: Teacher | None = None
+        self.batches = batches
+        self._weight = distill_weight
+        self._temperature = distill_temperature
+        self.copies = copies
+        self._positions = 0
+        self._losses: list[float] = []
+
+    def take_losses(self) -> list[float]:
+        """The losses of the batches since the last call."""
+        losses, self._losses = self._losses, []
+        return losses
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches as they are given."""
+        loader = DataLoader(
+            self.train_dataset,
+            batch_sampler=self.batches,
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        return prepared
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """AdamW on the weights behind the copies, where there are copies; else what the arguments name."""
+        if self.copies is None:
+            return super().create_optimizer(model)
+        decayed = set(self.get_decay_parameter_names(self.model))
+        trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for name, p in trained if name in decayed], "weight_decay": self.args.weight_decay},
+            {"params": [p for name, p in trained if name not in decayed], "weight_decay": 0.0},
+        ]
+        self.optimizer: Any = CopiesAdamW(
+            [group for group in groups if group["params"]],
+            self.copies,
+            lr=self.args.learning_rate,
+            betas=(self.args.adam_beta1, self.args.adam_beta2),
+            eps=self.args.adam_epsilon,
+        )
+        return self.optimizer
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        inner = getattr(self.optimizer, "optimizer", self.optimizer)
+        if isinstance(inner, CopiesAdamW):
+            return inner.clip(self.args.max_grad_norm)
+        return super()._clip_grad_norm(model)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], torch.Tensor | int | None]:
+        """Count what the losses of the step are means over: labels, which are not shifted here, and positions."""
+        samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._positions = sum(int(batch["weight"].sum()) for batch in samples)
+        return samples, sum(int((batch["labels"] >= 0).sum()) for batch in samples)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """``CE + λ τ² KL``; the second term only once there is a teacher.
+
+        Raises:
+            FthallError: the loss is no number any more.
+        """
+        # The Trainer leaves autocast to the model's forward, as accelerate has wrapped it; this takes the model apart.
+        with self.accelerator.autocast():
+            loss = self._loss(self.accelerator.unwrap_model(model), inputs, num_items_in_batch)
+        self._losses.append(float(loss.detach()))
+        if not math.isfinite(self._losses[-1]):
+            raise FthallError(
+                f"the loss is {self._losses[-1]} at step {self.state.global_step + 1} of {self.state.max_steps} "
+                f"(learning rate {self._get_learning_rate():.2g}); what was saved last is kept in "
+                f"{self.args.output_dir}; lower learning_rate and run it again"
+            )
+        return (loss, {}) if return_outputs else loss
+
+    def _loss(
+        self, core: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: torch.Tensor | int | None
+    ) -> torch.Tensor:
+        hidden = states(core, inputs)
+        predicting, labels = inputs["predicting"], inputs["labels"]
+        count = num_items_in_batch if num_items_in_batch is not None else (labels >= 0).sum()
+        teacher = self.teacher if self._weight else None
+        positions = self._positions or int(inputs["weight"].sum())
+        if teacher is None or not positions:
+            return cross_entropy(head(core, hidden[predicting]), labels, count)
+        nodes = inputs["compared"]
+        student = head(core, hidden[nodes])
+        with torch.no_grad():
+            taught = teacher.logits(core, inputs, nodes)
+        place = torch.full((len(hidden),), -1, device=nodes.device)
+        place[nodes] = torch.arange(len(nodes), device=nodes.device)
+        there = place[predicting]  # the logits that predict answers may be among those
+        logits = student[there] if bool((there >= 0).all()) else head(core, hidden[predicting])
+        loss = cross_entropy(logits, labels, count)
+        return loss + self._weight * distillation(student, taught, self._temperature, positions, inputs["weight"])
