@@ -75,6 +75,37 @@ def build_from_labels(
     return release
 
 
+def renew(track: str, out: Path, *, sizes: tuple[int, int, int, int], rule: splits.Rule) -> Release:
+    """Draw another release of a track from the labels of the one it has, and write it, with its data card.
+
+    Args:
+        track: its name, or a release's folder.
+        out: the new release's folder.
+        sizes: of known, unknown, held, held_val.
+        rule: by what the splits are drawn.
+
+    Raises:
+        FthallError: unknown track, its facts are not here, or there are too few for a split.
+    """
+    old = splits.manifest(track)
+    facts, table = splits.labels_of(track)
+    known, unknown, held, held_val = sizes
+    release = splits.build(
+        out,
+        track=old["track"],
+        facts=facts,
+        labels=table,
+        sizes={Split.KNOWN: known, Split.UNKNOWN: unknown, Split.HELD: held, Split.HELD_VAL: held_val},
+        source=old["source"],
+        base=old["base"],
+        slick=old["slick"],
+        rule=rule,
+        texts=sources.about(str(old["source"]["name"])).shipped,
+    )
+    write_text(out / "README.md", card(release))
+    return release
+
+
 def read_alike(labels: Sequence[Path]) -> list[tuple[pd.DataFrame, dict[str, str]]]:
     """Labels files of different facts (of other relations, or shards), and what each was made with.
 

@@ -3,6 +3,9 @@
 A release is a folder ``<source>/<base>/`` with ``release.yaml`` (the manifest), one file a split, and the category of
 every fact that was asked, kept or not. Facts that are ours to ship stand in ``<split>.jsonl`` and ``labels.csv``. Of
 others only ids and categories do, in ``<split>.txt`` and ``labels.csv.gz``, and the facts are read from their source.
+
+A release never changes. A track that is given another keeps the earlier one beside it, as ``<base>@<digest>/``:
+retired, still verified, and what was submitted of it is kept and checked, but no longer ranked.
 """
 
 import gzip
@@ -29,6 +32,9 @@ from fthall.schema import read_yaml
 SCHEMA = 1
 MIN_HIGHLY_KNOWN = 0.30
 """A relation is kept if at least this share of its facts is HighlyKnown (arXiv 2604.15574)."""
+
+RETIRED = "@"
+"""Between a base and the digest of a release that its track no longer has."""
 
 HELD_FROM = {"dev": {"dev"}, "all": {"dev", "train"}}
 """Origins of held-out facts."""
@@ -70,6 +76,20 @@ def releases_dir() -> Path:
 
 def tracks() -> list[str]:
     """The tracks that ship with fthall, sorted."""
+    return [name for name in _shipped() if RETIRED not in name]
+
+
+def retired() -> list[str]:
+    """The retired releases that ship: ``<source>/<base>@<first 12 characters of the digest>``, sorted."""
+    return [name for name in _shipped() if RETIRED in name]
+
+
+def retired_name(track: str, digest: str) -> str:
+    """What a release of a track is called once the track has another."""
+    return f"{track}{RETIRED}{digest[:12]}"
+
+
+def _shipped() -> list[str]:
     root = releases_dir()
     return sorted(str(file.parent.relative_to(root).as_posix()) for file in root.glob("*/*/release.yaml"))
 
@@ -292,7 +312,7 @@ def ledger(track: str) -> pd.DataFrame:
 
 
 def _folder(track: str) -> Path:
-    return releases_dir() / track if track in tracks() else Path(track)
+    return releases_dir() / track if track in _shipped() else Path(track)
 
 
 def _names(texts: bool) -> tuple[str, str]:
@@ -323,6 +343,26 @@ def _from_source(folder: Path, manifest: Mapping[str, Any]) -> dict[Split, tuple
     return splits
 
 
+def labels_of(track: str) -> tuple[list[Fact], pd.DataFrame]:
+    """The facts a release was drawn from, and their labels as :func:`build` takes them.
+
+    Raises:
+        FthallError: the source is not here, or lacks facts that were labelled.
+    """
+    found, labels = manifest(track), ledger(track)
+    source = str(found["source"]["name"])
+    facts = sources.load(source, list(found["relations"]))
+    relation = {fact.id: fact.relation for fact in facts}
+    if unknown := sorted(set(labels["fact_id"]) - relation.keys()):
+        raise FthallError(f"{_folder(track)}: {source} has no fact {unknown[0]!r}; the release was made of others")
+    labels["relation"] = [relation[fact_id] for fact_id in labels["fact_id"]]
+    if "asked" not in labels:  # the first release did not say: all were asked in every run
+        labels["asked"] = int(found["slick"]["runs"])
+    counts = zip(labels["right"], labels["asked"], strict=True)
+    labels["right"] = [[True] * right + [False] * (asked - right) for right, asked in counts]
+    return facts, labels.drop(columns="asked")
+
+
 def rebuilt(release: Release, track: str) -> bool:
     """Whether the labels, by the rule and from the source as it is here, give these very splits and counts.
 
@@ -333,17 +373,11 @@ def rebuilt(release: Release, track: str) -> bool:
     Raises:
         FthallError: the source is not here, or lacks facts that were labelled.
     """
-    folder, labels = _folder(track), ledger(track)
-    source = str(release.manifest["source"]["name"])
-    facts = sources.load(source, list(release.manifest["relations"]))
-    relation = {fact.id: fact.relation for fact in facts}
-    if unknown := sorted(set(labels["fact_id"]) - relation.keys()):
-        raise FthallError(f"{folder}: {source} has no fact {unknown[0]!r}; the release was made of others")
-    labels["relation"] = [relation[fact_id] for fact_id in labels["fact_id"]]
+    facts, labels = labels_of(track)
     try:
         rule = Rule(**release.manifest["rule"])
     except TypeError:
-        raise FthallError(f"{folder}: its rule is none that this version of fthall knows; update fthall") from None
+        raise FthallError(f"{_folder(track)}: its rule is none that this version of fthall knows; update it") from None
     again = split(facts, labels, sizes(release.manifest), rule)
     return again == dict(release.splits) and relation_table(facts, labels, rule) == release.manifest["relations"]
 

@@ -26,7 +26,7 @@ from fthall.leaderboard.board import Entry
 from fthall.leaderboard.charts import Panel, Plane
 from fthall.paths import data_dir
 from fthall.records import Release, Split
-from fthall.submissions import Submission, lacking, read
+from fthall.submissions import Submission, lacking, read, retired
 
 _MARK = '<meta name="generator" content="fthall">'
 
@@ -78,6 +78,7 @@ def render(submissions: Path, out: Path, *, release: Release | None = None, note
     site = {
         "tracks": tracks,
         "left_out": left_out,
+        "retired": retired(submissions),
         "pages": pages,
         "note": note,
         "version": __version__,

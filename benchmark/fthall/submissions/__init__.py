@@ -6,6 +6,6 @@
 
 from fthall.submissions.card import Card, Submission
 from fthall.submissions.check import validate
-from fthall.submissions.find import find, find_reference, find_runs, lacking, read
+from fthall.submissions.find import find, find_reference, find_runs, lacking, read, retired
 
-__all__ = ["Card", "Submission", "find", "find_reference", "find_runs", "lacking", "read", "validate"]
+__all__ = ["Card", "Submission", "find", "find_reference", "find_runs", "lacking", "read", "retired", "validate"]

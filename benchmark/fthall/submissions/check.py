@@ -47,7 +47,8 @@ def validate(folder: Path, release: Release | None = None) -> Submission:
 
     Args:
         folder: ``…/<source>/<base>/<slug>``.
-        release: the release to check against; by default the shipped one of the card's track.
+        release: the release to check against; by default the shipped one of the card's track, or, in a folder
+            ``…/<source>/<base>@<digest>/<slug>``, the retired one of that digest.
 
     Raises:
         FthallError: one line with the first thing that is wrong, where, and what is allowed.
@@ -60,15 +61,20 @@ def validate(folder: Path, release: Release | None = None) -> Submission:
         # Only what ships: a pull request must not bring the release it is checked against.
         if card.track not in splits.tracks():
             raise FthallError(f"{folder}: unknown track {card.track!r}; known tracks: {', '.join(splits.tracks())}")
-        release = splits.load(card.track)
+        name = splits.retired_name(card.track, card.release)
+        in_retired = folder.resolve().parent.name == Path(name).name and name in splits.retired()
+        release = splits.load(name if in_retired else card.track)
     if card.track != release.track:
         raise FthallError(f"{folder}: track {card.track!r}, but the release is of {release.track!r}")
     if card.release != release.digest:
+        old = splits.retired_name(card.track, card.release)
+        retired = f", retired since; it may be kept in {old}/, unranked" if old in splits.retired() else ""
         raise FthallError(
-            f"{folder}: made on release {card.release[:12]}…, but {card.track} is at {release.digest[:12]}…; "
-            "evaluate the checkpoint again with this version of fthall"
+            f"{folder}: made on release {card.release[:12]}…{retired}; {card.track} is at {release.digest[:12]}…: "
+            "evaluate the checkpoint again with this version of fthall (fthall submit)"
         )
-    if not Path(card.track).parts == folder.resolve().parts[-3:-1]:
+    places = {Path(name).parts for name in (card.track, splits.retired_name(card.track, card.release))}
+    if folder.resolve().parts[-3:-1] not in places:
         raise FthallError(f"{folder} must lie in a folder …/{card.track}/<slug>")
     if card.base_weights_sha256 != release.manifest["base"]["weights_sha256"]:
         raise FthallError(f"{folder}: base_weights_sha256 is not that of the track's base model")

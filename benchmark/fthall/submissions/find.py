@@ -1,6 +1,7 @@
 """Where submissions lie: all under a folder, the seeds of an entry, the reference beside it."""
 
 import logging
+from collections import Counter
 from pathlib import Path
 
 from fthall.errors import FthallError
@@ -20,13 +21,27 @@ def find(root: Path) -> list[Path]:
 
 def lacking(root: Path) -> dict[str, str]:
     """Tracks with submissions whose facts are not here, and how to get them: without facts no answer can be judged."""
-    tracks = {"/".join(folder.resolve().parts[-3:-1]) for folder in find(root)}
-    found = {track: splits.absent(track) for track in sorted(tracks.intersection(splits.tracks()))}
+    shipped = [*splits.tracks(), *splits.retired()]
+    found = {
+        track: splits.absent(track) for track in sorted({_track(folder) for folder in find(root)}.intersection(shipped))
+    }
     return {track: why for track, why in found.items() if why}
+
+
+def retired(root: Path) -> dict[str, int]:
+    """How many submissions there are of each retired release: kept, checked, not ranked."""
+    return dict(Counter(track for folder in find(root) if splits.RETIRED in (track := _track(folder))))
+
+
+def _track(folder: Path) -> str:
+    """The track, or retired release, a submission's folder lies under."""
+    return "/".join(folder.resolve().parts[-3:-1])
 
 
 def read(root: Path, release: Release | None = None) -> list[tuple[Release, list[Submission]]]:
     """Every submission under a folder, valid and unique, by track; but for tracks that are :func:`lacking`.
+
+    Submissions of retired releases are not among them.
 
     Raises:
         FthallError: an invalid, duplicate or misplaced submission.
@@ -44,8 +59,8 @@ def read(root: Path, release: Release | None = None) -> list[tuple[Release, list
     for track, why in left_out.items():
         _LOG.warning("%s is left out: %s", track, why)
     for folder in folders:
-        track = "/".join(folder.resolve().parts[-3:-1])
-        if track in left_out:
+        track = _track(folder)
+        if track in left_out or splits.RETIRED in track:
             continue
         against = release or (found[track][0] if track in found else splits.load(track))
         one = validate(folder, against)

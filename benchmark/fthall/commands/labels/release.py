@@ -16,7 +16,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     building = actions.add_parser("build", help="draw the splits from labels")
     building.set_defaults(run=_build)
-    building.add_argument("labels", type=Path, nargs="+", help="labels files, of different facts")
+    building.add_argument("labels", type=Path, nargs="*", help="labels files, of different facts")
+    building.add_argument("--again", metavar="TRACK", help="draw from the labels of a track's release instead")
     building.add_argument("--source", default="geonames")
     building.add_argument("--base", help="what the base is called in the name of the track (default: from the labels)")
     building.add_argument("--out", type=Path, required=True)
@@ -36,16 +37,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _build(options: argparse.Namespace) -> None:
     from fthall.knowledge import releases, splits
 
-    release = releases.build_from_labels(
-        options.labels,
-        options.out,
-        source=options.source,
-        base=options.base,
-        sizes=(options.known, options.unknown, options.held, options.held_val),
-        rule=splits.Rule(
-            options.min_highly_known, options.seed, options.held_from, given_away=not options.without_given_away
-        ),
+    if bool(options.labels) == bool(options.again):
+        raise FthallError("give labels files, or --again with a track whose labels are to be drawn from, not both")
+    sizes = (options.known, options.unknown, options.held, options.held_val)
+    rule = splits.Rule(
+        options.min_highly_known, options.seed, options.held_from, given_away=not options.without_given_away
     )
+    if options.again:
+        release = releases.renew(options.again, options.out, sizes=sizes, rule=rule)
+    else:
+        release = releases.build_from_labels(
+            options.labels, options.out, source=options.source, base=options.base, sizes=sizes, rule=rule
+        )
     say(f"{release.track}: {', '.join(f'{len(f)} {s}' for s, f in release.splits.items())}")
     say(f"release {release.digest[:12]} in {options.out}")
 
@@ -53,7 +56,7 @@ def _build(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> None:
     from fthall.knowledge import splits
 
-    for name in options.track or splits.tracks():
+    for name in options.track or [*splits.tracks(), *splits.retired()]:
         manifest = splits.verify(name)
         if lacking := splits.absent(name):
             say(f"{name}: release {manifest['digest'][:12]}: hashes verified; not drawn again: {lacking}")

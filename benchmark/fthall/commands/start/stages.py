@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from fthall import bases
 from fthall import facts as sources
 from fthall.engines import Engine
@@ -39,13 +37,8 @@ def demo_release(folder: Path, size: DemoSize) -> Release:
         return splits.load(str(folder))
     shipped = splits.load(TRACK)
     facts = [fact for split in Split for fact in shipped.splits[split]]
-    ledger = pd.read_csv(splits.releases_dir() / TRACK / "labels.csv", keep_default_na=False)
-    kept = {fact.id for fact in facts}
-    runs = int(shipped.manifest["slick"]["runs"])
-    labels = ledger[ledger["fact_id"].isin(kept)].copy()
-    by_id = {fact.id: fact for fact in facts}
-    labels["relation"] = [by_id[fact_id].relation for fact_id in labels["fact_id"]]
-    labels["right"] = [[True] * n + [False] * (runs - n) for n in labels["right"]]
+    _, labels = splits.labels_of(TRACK)
+    labels = labels[labels["fact_id"].isin({fact.id for fact in facts})]
     return splits.build(
         folder,
         track=DEMO_TRACK,
