@@ -10,6 +10,7 @@ from typing import Any
 
 from fthall import bases
 from fthall.errors import FthallError
+from fthall.finetune.folder import describe, is_finished
 from fthall.finetune.methods import Recipe, Run
 from fthall.finetune.train import Log, train
 from fthall.records import EpochPoint, Release
@@ -31,11 +32,11 @@ def run_one(
     """Train one run of a recipe, unless that is done, and return its folder: ``<work>/<entry>-seed<n>``.
 
     Raises:
-        FthallError: the recipe's base is not the release's, or the training fails.
+        FthallError: the folder holds another run, the recipe's base is not the release's, or the training fails.
     """
     slug = f"{run.entry}-seed{seed}"
     folder = work / slug
-    if (folder / "run.json").exists():
+    if is_finished(folder, describe(release, run, recipe.training, seed)):
         return folder
     checkpoint = bases.find(recipe.base, recipe.revision)
     if bases.weights_sha256(checkpoint) != release.manifest["base"]["weights_sha256"]:

@@ -3,11 +3,38 @@
 ``checkpoint/``, the model itself, lies beside them.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fthall.errors import FthallError
 from fthall.files import read_json, read_jsonl
-from fthall.records import Answer, EpochPoint, Outcome, Split
+from fthall.finetune.methods import Run, Training
+from fthall.records import Answer, EpochPoint, Outcome, Release, Split
+
+
+def describe(release: Release, run: Run, training: Training, seed: int) -> dict[str, Any]:
+    """What is run, as ``run.json`` says it."""
+    return {
+        "release": release.digest,
+        "run": run.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
+        "seed": seed,
+    }
+
+
+def is_finished(folder: Path, what: Mapping[str, Any]) -> bool:
+    """Whether a folder holds this run, finished.
+
+    Raises:
+        FthallError: it holds another one.
+    """
+    if not (folder / "run.json").exists():
+        return False
+    found = read_run(folder)
+    if {key: found.get(key) for key in what} != what:
+        raise FthallError(f"{folder} holds a finished run with other settings; delete it or choose another folder")
+    return True
 
 
 def read_run(folder: Path) -> dict[str, Any]:

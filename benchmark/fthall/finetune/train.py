@@ -19,7 +19,7 @@ from fthall.engines import evaluate
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
 from fthall.files import read_json, write_json, write_jsonl
-from fthall.finetune.folder import read_trajectory
+from fthall.finetune.folder import describe, is_finished, read_trajectory
 from fthall.finetune.loop.data import Collate, EvenBatches, Example, encode
 from fthall.finetune.loop.optimiser import Copies
 from fthall.finetune.loop.passes import can_pack, check_head
@@ -181,15 +181,8 @@ def train(
     Raises:
         FthallError: the folder holds another run, the model cannot be trained, or its loss is no number any more.
     """
-    what = {
-        "release": release.digest,
-        "run": run.model_dump(mode="json"),
-        "training": training.model_dump(mode="json"),
-        "seed": seed,
-    }
-    if (folder / "run.json").exists():
-        if {key: read_json(folder / "run.json").get(key) for key in what} != what:
-            raise FthallError(f"{folder} holds a finished run with other settings; delete it or choose another folder")
+    what = describe(release, run, training, seed)
+    if is_finished(folder, what):
         return read_trajectory(folder)
     begun = folder / "begun.json"
     if begun.exists() and read_json(begun) != what:

@@ -68,10 +68,15 @@ def validate(folder: Path, release: Release | None = None) -> Submission:
         raise FthallError(f"{folder}: track {card.track!r}, but the release is of {release.track!r}")
     if card.release != release.digest:
         old = splits.retired_name(card.track, card.release)
-        retired = f", retired since; it may be kept in {old}/, unranked" if old in splits.retired() else ""
+        what = f"{folder}: made on release {card.release[:12]}…"
+        if old in splits.retired():
+            raise FthallError(
+                f"{what}, which is retired; {card.track} is at {release.digest[:12]}…: evaluate the checkpoint again "
+                f"(fthall submit), or keep the submission under {old}/, where it is not ranked"
+            )
         raise FthallError(
-            f"{folder}: made on release {card.release[:12]}…{retired}; {card.track} is at {release.digest[:12]}…: "
-            "evaluate the checkpoint again with this version of fthall (fthall submit)"
+            f"{what}, but {card.track} is at {release.digest[:12]}…; "
+            "evaluate the checkpoint again with this version of fthall"
         )
     places = {Path(name).parts for name in (card.track, splits.retired_name(card.track, card.release))}
     if folder.resolve().parts[-3:-1] not in places:

@@ -85,10 +85,15 @@ def run_all(
 
     uri = None if options.no_tracking else options.tracking_uri or local_store(work)
     questions = sum(len(facts) for facts in release.splits.values())
-    epochs = recipe.training.epochs
-    # One unit is one trained example; a question answered costs about a fifth of one.
+    epochs, known = recipe.training.epochs, len(release.splits[Split.KNOWN])
+    evaluations = (
+        -(-epochs // recipe.training.evaluate_every) + 3
+    )  # one before training, and lm-eval's, which is slower
+    # One unit is one question answered; a trained example costs about five.
     units = {
-        run.entry: 5 * epochs * sum(len(release.splits[s]) for s in run.trained_on) + (epochs + 3) * questions
+        run.entry: 5 * epochs * sum(len(release.splits[s]) for s in run.trained_on)
+        + 5 * run.format_epochs * known * run.needs_format
+        + evaluations * questions
         for run, _ in runs
     }
     with display() as progress:
