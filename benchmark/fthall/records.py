@@ -63,13 +63,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class EpochPoint:
-    """Accuracies after one epoch of a run (epoch 0: before training), in percent."""
+    """Accuracies after one epoch of a run (epoch 0: before training), in percent.
+
+    New facts and held-out ones are asked at every point; the others may be left out between the first and the last.
+    """
 
     epoch: float
-    known: float
+    known: float | None
     unknown: float
     held: float
-    held_val: float
+    held_val: float | None
     train_loss: float | None = None
 
 

@@ -279,6 +279,9 @@ def test_the_groups_of_the_papers_architectures(make):
     assert not chosen["attention"] & chosen["ffn"]
 
 
+DISTILLED = {"entry": "x", "title": "X", "method": "self-distill", "distill_weight": 1.0}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -286,6 +289,14 @@ def test_the_groups_of_the_papers_architectures(make):
         ({"colour": 1}, "colour"),
         ({"runs": [{"entry": "x", "title": "X", "method": "magic"}]}, "method"),
         ({"runs": [{"entry": "x", "title": "X", "method": "freeze"}]}, "freeze needs"),
+        ({"training": {"schedule": "polynomial"}}, "schedule: Input should be 'constant', 'linear' or 'cosine'"),
+        ({"training": {"warmup": 1.5}}, "warmup"),
+        ({"training": {"epochs": 2, "average_epochs": 3}}, "average_epochs is 3, but there are only 2 epochs"),
+        ({"training": {"evaluate_on": ["known"]}}, "evaluate_on needs unknown and held"),
+        ({"runs": [{"entry": "x", "title": "X", "method": "self-distill"}]}, "needs a distill_weight above 0"),
+        ({"runs": [{**DISTILLED, "teacher": "oracle"}]}, "teacher: Input should be 'snapshot', 'format', 'few-shot'"),
+        ({"runs": [{**DISTILLED, "distill_on": ["held"]}]}, "distill_on may hold known and unknown only"),
+        ({"runs": [{**DISTILLED, "trained_on": ["known"], "distill_on": ["unknown"]}]}, "no split that is trained on"),
         ({"runs": [{"entry": "x", "title": "X", "method": "sft", "trained_on": ["held"]}]}, "never trained on"),
     ],
 )

@@ -293,9 +293,13 @@ def test_the_mean_of_the_last_weights(tiny_base, tokenizer, release, tmp_path, p
 
 
 def test_evaluations_are_as_far_apart_as_asked(tiny_base, tokenizer, release, tmp_path):
-    seldom = FAST.model_copy(update={"epochs": 5, "evaluate_every": 3})
-    _, trajectory = trained(tiny_base, tokenizer, release, tmp_path, training=seldom)
+    few = (Split.UNKNOWN, Split.HELD)
+    seldom = FAST.model_copy(update={"epochs": 5, "evaluate_every": 3, "evaluate_on": few})
+    asked = []
+    _, trajectory = trained(tiny_base, tokenizer, release, tmp_path, training=seldom, on_answers=asked.append)
     assert [point.epoch for point in trajectory] == [0, 3, 5]
+    assert [point.known is None for point in trajectory] == [False, True, False]
+    assert sum(asked) == 12 + 7 + 12
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_what_was_saved(tiny_base, tokenizer, release, tmp_path):

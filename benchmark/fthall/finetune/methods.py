@@ -42,9 +42,13 @@ class Training(Strict):
     """Of forward and backward passes; weights and optimiser state are always float32."""
     evaluate_every: Annotated[int, Field(ge=1)] = 1
     """Epochs between evaluations; there is always one before the first epoch and one after the last."""
+    evaluate_on: tuple[Split, ...] = tuple(Split)
+    """What is asked between the first evaluation and the last, which ask everything: at least unknown and held."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if not {Split.UNKNOWN, Split.HELD} <= set(self.evaluate_on):
+            raise ValueError("evaluate_on needs unknown and held: what is learned and what is forgotten")
         if self.average_epochs > self.epochs:
             raise ValueError(f"average_epochs is {self.average_epochs}, but there are only {self.epochs} epochs")
         return self

@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,38 +38,51 @@ TAUGHT_TOGETHER = 32
 """Examples in a batch when a teacher is asked once and for all."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A run to be made: what :func:`train` was given."""
+
+    release: Release
+    model: Any
+    tokenizer: Any
+    run: Run
+    training: Training
+    seed: int
+    folder: Path
+
+
 class _Trajectory(TrainerCallback):
     """Evaluate before the first epoch and after others; keep teacher and mean weights up to date."""
 
     def __init__(
         self,
-        folder: Path,
-        release: Release,
-        tokenizer: Any,
-        run: Run,
-        training: Training,
+        job: _Job,
+        trainer: FactTrainer,
+        examples: Sequence[Example],
+        collate: Collate,
         *,
         log: Log | None,
         on_examples: Callable[[int], None] | None,
         on_answers: Callable[[int], None] | None,
         on_epoch: Callable[[EpochPoint], None] | None,
     ) -> None:
-        self.folder, self.release, self.tokenizer, self.run, self.training = folder, release, tokenizer, run, training
+        self.folder, self.release, self.tokenizer = job.folder, job.release, job.tokenizer
+        self.run, self.training = job.run, job.training
+        self.trainer, self.copies, self.examples, self.collate = trainer, trainer.copies, examples, collate
         self.log, self.on_examples, self.on_answers, self.on_epoch = log, on_examples, on_answers, on_epoch
-        self.trainer: FactTrainer | None = None
-        self.copies: Copies | None = None
-        self.examples: Sequence[Example] = []
-        self.collate = Collate()
         self.answers: dict[Split, tuple[Answer, ...]] = {}
 
     def _evaluate(self, model: Any, epoch: int, step: int, loss: float | None) -> None:
         free_memory()  # what training and asking leave behind does not fit into each other's gaps
         engine = HfEngine(model, self.tokenizer, batch_size=EVALUATED_TOGETHER)
+        asked = self.training.evaluate_on if 0 < epoch < self.training.epochs else tuple(Split)
         with self.copies.whole() if self.copies else nullcontext():
-            self.answers = evaluate(engine, self.release, drafts=self.answers, on_answers=self.on_answers)
+            found = evaluate(engine, self.release, asked, drafts=self.answers, on_answers=self.on_answers)
+        self.answers |= found
         free_memory()
-        reached = {str(split): accuracy(rows) for split, rows in self.answers.items()}
-        point = EpochPoint(epoch=epoch, train_loss=loss, **reached)
+        reached = {str(split): accuracy(rows) for split, rows in found.items()}
+        missing: dict[str, Any] = {str(split): None for split in Split if split not in found}
+        point = EpochPoint(epoch=epoch, train_loss=loss, **reached, **missing)
         earlier = [p for p in read_trajectory(self.folder) if p.epoch < epoch]
         write_jsonl(self.folder / "trajectory.jsonl", map(asdict, [*earlier, point]))
         if self.log:
@@ -84,7 +97,6 @@ class _Trajectory(TrainerCallback):
             self._evaluate(kwargs["model"], 0, 0, None)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        assert self.trainer is not None
         if self.trainer.teacher is not None:
             self.trainer.teacher.update(_weights(kwargs["model"], self.copies))
         if self.on_examples:
@@ -93,7 +105,6 @@ class _Trajectory(TrainerCallback):
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        assert self.trainer is not None
         model, epoch, last = kwargs["model"], round(state.epoch or 0), self.training.epochs
         losses = self.trainer.take_losses()
         if self.run.distill_weight and self.run.teacher == "snapshot" and epoch == self.run.teacher_epoch:
@@ -199,28 +210,22 @@ def train(
     saved = sorted((folder / "trainer").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     saved = [path for path in saved if (path / "trainer_state.json").exists()]
     epochs_done = round(read_json(saved[-1] / "trainer_state.json")["epoch"]) if saved else 0
-    examples, teacher = _teacher(
-        release, model, tokenizer, run, training, seed, folder, facts, examples, collate, epochs_done
-    )
+    job = _Job(release, model, tokenizer, run, training, seed, folder)
+    examples, teacher = _teacher(job, facts, examples, collate, epochs_done)
     trained = choose_parameters(model, run.trained)
+    trainer = _trainer(job, facts, examples, collate, epochs=training.epochs, resumable=resumable)
+    trainer.teacher = teacher
     trajectory = _Trajectory(
-        folder,
-        release,
-        tokenizer,
-        run,
-        training,
+        job,
+        trainer,
+        examples,
+        collate,
         log=log,
         on_examples=on_examples,
         on_answers=on_answers,
         on_epoch=on_epoch,
     )
-    trainer = _trainer(
-        model, facts, examples, collate, run, training, seed, folder, epochs=training.epochs, resumable=resumable
-    )
     trainer.add_callback(trajectory)
-    trainer.teacher = teacher
-    trajectory.trainer, trajectory.examples, trajectory.collate = trainer, examples, collate
-    trajectory.copies = trainer.copies
     if saved and on_examples:
         on_examples(len(examples) * epochs_done)
     trainer.train(resume_from_checkpoint=str(saved[-1]) if saved else None)
@@ -244,21 +249,17 @@ def train(
 
 
 def _trainer(
-    model: Any,
+    job: _Job,
     facts: Sequence[Fact],
     examples: Sequence[Example],
     collate: Collate,
-    run: Run,
-    training: Training,
-    seed: int,
-    folder: Path,
     *,
     epochs: int,
     resumable: bool,
 ) -> FactTrainer:
-    on_cpu = model.device.type == "cpu"
+    run, training, on_cpu = job.run, job.training, job.model.device.type == "cpu"
     arguments = TrainingArguments(
-        output_dir=str(folder / "trainer"),
+        output_dir=str(job.folder / "trainer"),
         num_train_epochs=epochs,
         per_device_train_batch_size=training.batch_size,
         gradient_accumulation_steps=training.accumulation,
@@ -269,7 +270,7 @@ def _trainer(
         optim="adamw_torch_fused",
         bf16=training.precision == "bf16",
         use_cpu=on_cpu,
-        seed=seed,
+        seed=job.seed,
         save_strategy="epoch" if resumable else "no",
         save_total_limit=1,
         logging_strategy="no",
@@ -279,90 +280,65 @@ def _trainer(
         dataloader_pin_memory=not on_cpu,
     )
     trainer = FactTrainer(
-        model=model,
+        model=job.model,
         args=arguments,
         train_dataset=list(examples),
-        batches=EvenBatches(facts, seed, training.batch_size, training.accumulation),
+        batches=EvenBatches(facts, job.seed, training.batch_size, training.accumulation),
         collate=collate,
         distill_weight=run.distill_weight,
         distill_temperature=run.distill_temperature,
         # Copies add gradients up in bfloat16, which accumulated batches should not.
-        copies=Copies(model) if on_cpu and training.precision == "bf16" and training.accumulation == 1 else None,
+        copies=Copies(job.model) if on_cpu and training.precision == "bf16" and training.accumulation == 1 else None,
     )
     trainer.remove_callback(PrinterCallback)  # it prints where no progress bar is wanted
     return trainer
 
 
 def _teacher(
-    release: Release,
-    model: Any,
-    tokenizer: Any,
-    run: Run,
-    training: Training,
-    seed: int,
-    folder: Path,
-    facts: Sequence[Fact],
-    examples: list[Example],
-    collate: Collate,
-    epochs_done: int,
+    job: _Job, facts: Sequence[Fact], examples: list[Example], collate: Collate, epochs_done: int
 ) -> tuple[list[Example], Frozen | Average | None]:
     """What comes before the training proper: the format learned, the teacher made; or, of a run resumed, read.
 
     Returns:
         The examples, parted where they share nothing for this teacher, and the teacher, unless it is still to come.
     """
-    kept, teaches = folder / "teacher.safetensors", run.distill_weight > 0
+    run, model = job.run, job.model
+    kept, teaches = job.folder / "teacher.safetensors", run.distill_weight > 0
     teacher: Frozen | Average | None = None
     contexts = None
     if teaches and run.teacher == "few-shot":
-        examples, contexts = _contexts(release, facts, examples, tokenizer, run.teacher_shots, seed)
+        examples, contexts = _contexts(job, facts, examples)
     if epochs_done and kept.exists():
         teacher = Frozen.load(kept, model.device)
     elif not epochs_done:
         if contexts is not None:
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=job.training.precision == "bf16"):
                 teacher = Frozen.of(model, examples, collate, contexts=contexts, batch_size=TAUGHT_TOGETHER)
         if run.needs_format:
-            teacher = (
-                _learn_format(release, model, tokenizer, run, training, seed, folder, examples, collate) or teacher
-            )
+            teacher = _learn_format(job, examples, collate) or teacher
         if teacher is not None:
             teacher.save(kept)
     if teaches and run.teacher == "ema":
         teacher = Average(model, run.teacher_decay)
         if epochs_done:
-            teacher.restore(_of_epoch(folder, "teacher", epochs_done))
+            teacher.restore(_of_epoch(job.folder, "teacher", epochs_done))
     return examples, teacher
 
 
-def _learn_format(
-    release: Release,
-    model: Any,
-    tokenizer: Any,
-    run: Run,
-    training: Training,
-    seed: int,
-    folder: Path,
-    examples: Sequence[Example],
-    collate: Collate,
-) -> Frozen | None:
+def _learn_format(job: _Job, examples: Sequence[Example], collate: Collate) -> Frozen | None:
     """Teach the format on known facts alone; the model goes on from there, or is the base again. The teacher, if any.
 
     It is the Only-Known run with as many epochs: same order of the facts, a schedule of its own.
     """
+    run, model = job.run, job.model
     base = None if run.start == "format" else {name: value.clone() for name, value in model.state_dict().items()}
-    known = list(release.splits[Split.KNOWN])
+    known, place = list(job.release.splits[Split.KNOWN]), job.folder / "format"
     plain = run.model_copy(update={"distill_weight": 0.0, "learning_rate": None})
-    place = folder / "format"
     trainer = _trainer(
-        model,
+        replace(job, run=plain, folder=place),
         known,
-        encode(known, tokenizer),
+        encode(known, job.tokenizer),
         replace(collate, counted=None),
-        plain,
-        training,
-        seed,
-        place,
         epochs=run.format_epochs,
         resumable=False,
     )
@@ -385,19 +361,17 @@ def _counted(release: Release, run: Run) -> frozenset[int]:
     return frozenset(number for number, split in enumerate(splits) if split in run.distill_on)
 
 
-def _contexts(
-    release: Release, facts: Sequence[Fact], examples: Sequence[Example], tokenizer: Any, shots: int, seed: int
-) -> tuple[list[Example], list[list[int]]]:
+def _contexts(job: _Job, facts: Sequence[Fact], examples: Sequence[Example]) -> tuple[list[Example], list[list[int]]]:
     """The examples, by the exemplars they are shown behind, and the tokens of these: known facts of their relation."""
     pool: dict[str, list[Fact]] = {fact.relation: [] for fact in facts}
-    for fact in release.splits[Split.KNOWN]:
+    for fact in job.release.splits[Split.KNOWN]:
         pool[fact.relation].append(fact)
     try:
-        drawn = draw_contexts(pool, 1, shots, seed)
+        drawn = draw_contexts(pool, 1, job.run.teacher_shots, job.seed)
     except ValueError as error:
         raise FthallError(f"the few-shot teacher lacks known facts: {error}; lower teacher_shots") from None
     shown = [few_shot(context_for(fact, drawn[fact.relation][0])) for fact in facts]
-    before = tokenizer("").input_ids  # what the tokenizer begins a text with
-    tokens = {text: [*before, *tokenizer(text, add_special_tokens=False).input_ids] for text in set(shown)}
+    before = job.tokenizer("").input_ids  # what the tokenizer begins a text with
+    tokens = {text: [*before, *job.tokenizer(text, add_special_tokens=False).input_ids] for text in set(shown)}
     apart = [replace(example, family=text) for example, text in zip(examples, shown, strict=True)]
     return apart, [tokens[text] for text in shown]

@@ -74,7 +74,7 @@ class Panel:
     labels: tuple[tuple[Split, float], ...]
     x_ticks: tuple[tuple[float, float], ...]
     y_ticks: tuple[tuple[int, float], ...]
-    rows: tuple[tuple[float, tuple[Stat, ...]], ...]
+    rows: tuple[tuple[float, tuple[Stat | None, ...]], ...]
     width: int = 300
     height: int = 200
     left: int = 32
@@ -167,12 +167,17 @@ def panels(entries: Sequence[Entry]) -> Iterable[Panel]:
             continue
         # A mean over fewer seeds at some epochs would jump where no run did.
         epochs = sorted(set.intersection(*(set(run) for run in runs)))
-        rows = [(e, tuple(over(getattr(run[e], split) for run in runs) for split in _CURVES)) for e in epochs]
-        thin = [(s, line((e, getattr(run[e], s)) for e in sorted(run))) for run in runs for s in _CURVES]
-        bold = [(s, line((e, stats[i].mean) for e, stats in rows)) for i, s in enumerate(_CURVES)]
+        rows = [(e, tuple(_at([getattr(run[e], split) for run in runs]) for split in _CURVES)) for e in epochs]
+        thin = [
+            (s, line((e, value) for e in sorted(run) if (value := getattr(run[e], s)) is not None))
+            for run in runs
+            for s in _CURVES
+        ]
+        bold = [(s, line((e, at.mean) for e, stats in rows if (at := stats[i]))) for i, s in enumerate(_CURVES)]
         labels: list[tuple[Split, float]] = []
         if rows:
-            lasts = sorted((up(rows[-1][1][i].mean) + 4, s) for i, s in enumerate(_CURVES))
+            ends = [(s, [at for _, stats in rows if (at := stats[i])]) for i, s in enumerate(_CURVES)]
+            lasts = sorted((up(stats[-1].mean) + 4, s) for s, stats in ends if stats)
             floor = frame.bottom + 4 - 13 * (len(lasts) - 1)
             for y, split in lasts:
                 y = min(max(y, labels[-1][1] + 13 if labels else 0.0), floor)  # noqa: PLW2901
@@ -187,3 +192,9 @@ def panels(entries: Sequence[Entry]) -> Iterable[Panel]:
             tuple((percent, up(percent)) for percent in (0, 50, 100)),
             tuple(rows),
         )
+
+
+def _at(values: Sequence[float | None]) -> Stat | None:
+    """Over the seeds; None where a seed was not asked."""
+    there = [value for value in values if value is not None]
+    return over(there) if len(there) == len(values) else None

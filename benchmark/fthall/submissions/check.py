@@ -114,7 +114,9 @@ def _check_agreement(folder: Path, results: Results, answers: dict[Split, tuple[
     last = max(results.trajectory, key=lambda point: point.epoch)
     for split, rows in answers.items():
         found = 100 * sum(a.outcome is Outcome.CORRECT for a in rows) / len(rows)
-        during = float(getattr(last, split))
+        if (said := getattr(last, split)) is None:
+            raise FthallError(f"{folder}/results.json: the last point of the trajectory lacks {split}; give all splits")
+        during = float(said)
         allowed = 100 * sum(asked[fact_id] is split for fact_id in differing) / len(rows)
         if abs(found - during) > allowed + 1e-6:
             raise FthallError(

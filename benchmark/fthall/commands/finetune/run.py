@@ -86,9 +86,8 @@ def run_all(
     uri = None if options.no_tracking else options.tracking_uri or local_store(work)
     questions = sum(len(facts) for facts in release.splits.values())
     epochs, known = recipe.training.epochs, len(release.splits[Split.KNOWN])
-    evaluations = (
-        -(-epochs // recipe.training.evaluate_every) + 3
-    )  # one before training, and lm-eval's, which is slower
+    # One before training; lm-eval's counts for two.
+    evaluations = -(-epochs // recipe.training.evaluate_every) + 3
     # One unit is one question answered; a trained example costs about five.
     units = {
         run.entry: 5 * epochs * sum(len(release.splits[s]) for s in run.trained_on)
@@ -103,8 +102,9 @@ def run_all(
             progress.update(task, description=f"{number}/{len(runs)} {run.entry} seed {seed}", completed=done)
 
             def on_epoch(point: "EpochPoint", run: "Run" = run) -> None:
+                known = "" if point.known is None else f"known {point.known:5.1f}  "
                 progress.console.print(
-                    f"  {run.entry:18} epoch {point.epoch:g}: known {point.known:5.1f}  "
+                    f"  {run.entry:18} epoch {point.epoch:g}: {known}"
                     f"new facts {point.unknown:5.1f}  old facts {point.held:5.1f}",
                     highlight=False,
                 )
