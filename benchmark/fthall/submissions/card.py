@@ -70,10 +70,10 @@ class Point(Strict):
     """One epoch of a trajectory, accuracies in percent (see :class:`fthall.records.EpochPoint`)."""
 
     epoch: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    known: _Percent | None = None
+    known: _Percent | None
     unknown: _Percent
     held: _Percent
-    held_val: _Percent | None = None
+    held_val: _Percent | None
     train_loss: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
