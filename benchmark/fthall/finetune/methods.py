@@ -53,6 +53,10 @@ class Training(Strict):
             raise ValueError(f"average_epochs is {self.average_epochs}, but there are only {self.epochs} epochs")
         return self
 
+    def settings(self) -> dict[str, Any]:
+        """What is trained with, for a card: not how often it is asked."""
+        return self.model_dump(mode="json", exclude={"evaluate_every", "evaluate_on"})
+
 
 class Run(Strict):
     """One way to fine-tune."""

@@ -112,7 +112,7 @@ def from_run(
         "seed": info["seed"],
         "trained_on": [str(split) for split in run.trained_on],
         "hyperparameters": {
-            **training.model_dump(mode="json"),
+            **training.settings(),
             **run.settings(),
             "trained_parameters": info["trained_parameters"],
         },
