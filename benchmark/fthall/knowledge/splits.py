@@ -377,7 +377,9 @@ def rebuilt(release: Release, track: str) -> bool:
     try:
         rule = Rule(**release.manifest["rule"])
     except TypeError:
-        raise FthallError(f"{_folder(track)}: its rule is none that this version of fthall knows; update it") from None
+        raise FthallError(
+            f"{_folder(track)}: its rule is none that this version of fthall knows; update fthall"
+        ) from None
     again = split(facts, labels, sizes(release.manifest), rule)
     return again == dict(release.splits) and relation_table(facts, labels, rule) == release.manifest["relations"]
 
