@@ -157,3 +157,16 @@ def test_the_numbers_of_the_slick_page_are_those_of_the_committed_results():
 def test_the_studies_still_find_what_they_import(script: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(script.parent)
     importlib.import_module(script.stem)
+
+
+def test_the_numbers_of_the_training_page_are_those_of_the_committed_results():
+    page = " ".join((ROOT / "leaderboard/pages/training.md").read_text(encoding="utf-8").split())
+    found = read_json(ROOT / "leaderboard/studies/training-speed.json")
+    rows = [
+        f"| {found['examples_a_second'][name]:.1f} | {found['step_milliseconds'][name]:,} |"
+        for name in ("sft", "self-distill", "TRL, default", "TRL, packed")
+    ]
+    parts = found["parts_of_a_step_milliseconds"]
+    rows.append(f"{parts['forward']} ms forward, {parts['backward']} backward, {parts['clip']} for the norm")
+    rows.append(f"{found['sft_against_faster_trl']:.1f} times the faster mode of TRL")
+    assert [row for row in rows if row not in page] == []
