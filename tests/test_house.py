@@ -168,5 +168,6 @@ def test_the_numbers_of_the_training_page_are_those_of_the_committed_results():
     ]
     parts = found["parts_of_a_step_milliseconds"]
     rows.append(f"{parts['forward']} ms forward, {parts['backward']} backward, {parts['clip']} for the norm")
+    rows.append(f"has {found['tokens_a_step_as_rows']} tokens as padded rows, {found['tokens_a_step_without_padding']}")
     rows.append(f"{found['sft_against_faster_trl']:.1f} times the faster mode of TRL")
     assert [row for row in rows if row not in page] == []

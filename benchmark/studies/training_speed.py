@@ -169,7 +169,7 @@ def _parts(load: Callable[[], tuple[Any, Any]], facts: list[Any], size: int) -> 
     examples, collate, copies = encode(facts, tokenizer), Collate(), Copies(model)
     optimiser = CopiesAdamW(model.parameters(), copies, lr=5e-5)
     spent: dict[str, list[float]] = {}
-    tokens = []
+    tokens, rows, real = [], [], []
     for number, chosen in enumerate(EvenBatches(facts, 0, size)):
         if number == 2 * WARM:
             break
@@ -191,6 +191,8 @@ def _parts(load: Callable[[], tuple[Any, Any]], facts: list[Any], size: int) -> 
         for name, a, b in zip(("collate", "forward", "backward", "clip", "update"), marks, marks[1:], strict=False):
             spent.setdefault(name, []).append(b - a)
         tokens.append(inputs["input_ids"].numel())
+        rows.append(Collate(packed=False)([examples[i] for i in chosen])["input_ids"].numel())
+        real.append(sum(len(examples[i].input_ids) for i in chosen))
     parts = {name: statistics.median(found[WARM:]) for name, found in spent.items()}
     inner = sum(weight.numel() for weight in copies.weights.values()) - model.get_input_embeddings().weight.numel()
     operations = 6 * inner * statistics.median(tokens)  # two a weight and token forward, four backward
@@ -205,7 +207,12 @@ def _parts(load: Callable[[], tuple[Any, Any]], facts: list[Any], size: int) -> 
     return (
         {name: round(1000 * value) for name, value in parts.items()},
         {"tflops_of_passes": round(reached, 2), "tflops_of_a_large_product": round(peak, 2)}
-        | {"share_of_matmul_rate": round(reached / peak, 3)},
+        | {"share_of_matmul_rate": round(reached / peak, 3)}
+        | {
+            "tokens_a_step_packed": round(statistics.mean(tokens)),
+            "tokens_a_step_as_rows": round(statistics.mean(rows)),
+        }
+        | {"tokens_a_step_without_padding": round(statistics.mean(real))},
     )
 
 

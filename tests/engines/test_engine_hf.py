@@ -5,6 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from builders import PROMPTS
+from fthall.engines import shared
 from fthall.engines.hf import HfEngine
 
 
@@ -104,3 +105,29 @@ def test_frozen_weights_answer_alike(tiny_base, tokenizer):
     frozen = AutoModelForCausalLM.from_pretrained(tiny_base).requires_grad_(False)
     free = AutoModelForCausalLM.from_pretrained(tiny_base)
     assert HfEngine(frozen, tokenizer).greedy(PROMPTS) == HfEngine(free, tokenizer).greedy(PROMPTS)
+
+
+@pytest.mark.parametrize("batch_size", [3, 64])
+def test_drafts_change_no_answer(model, tokenizer, batch_size: int) -> None:
+    engine = HfEngine(model, tokenizer, batch_size=batch_size)
+    plain = engine.greedy(PROMPTS, max_new_tokens=6)
+    assert any(plain)
+    cut, other = [text[: len(text) // 2] for text in plain], [*plain[1:], plain[0]]
+    for drafts in (
+        plain,
+        cut,
+        other,
+        [f"{text} and more" for text in plain],
+        [""] * len(plain),
+        ["Latvia"] * len(plain),
+    ):
+        told: list[int] = []
+        assert engine.greedy(PROMPTS, drafts=drafts, max_new_tokens=6, on_batch=told.append) == plain
+        assert sum(told) == len(PROMPTS)
+
+
+def test_drafts_where_attention_cannot_be_shared(model, tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "usable", lambda *_: False)
+    engine = HfEngine(model, tokenizer)
+    plain = engine.greedy(PROMPTS, max_new_tokens=6)
+    assert engine.greedy(PROMPTS, drafts=plain, max_new_tokens=6) == plain
