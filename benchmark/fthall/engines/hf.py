@@ -180,9 +180,10 @@ class HfEngine(Engine):
                 ) -> None:
                     tails, tokens = [rows[i][length:] for i in batch], [fed[i] for i in batch]
                     followed = verify.follow(self.model, self._ends, layers, tails, tokens, max_new_tokens)
-                    for i, one in zip(batch, followed, strict=True):
+                    texts = self._texts([one.tokens for one in followed])
+                    for i, one, text in zip(batch, followed, texts, strict=True):
                         if one.whole:
-                            answers[i] = self._texts([one.tokens])[0]
+                            answers[i] = text
                         else:
                             begun[i] = one.tokens
                     if on_batch and (whole := sum(one.whole for one in followed)):
