@@ -155,6 +155,13 @@ class HfEngine(Engine):
     def _decoded(self, tokens: Sequence[Sequence[int]]) -> list[str]:
         return self.tokenizer.batch_decode([list(row) for row in tokens], skip_special_tokens=True) if tokens else []
 
+    def _sharing_groups(self, rows: Sequence[list[int]]) -> Iterator[tuple[int, list[int], shared.Layers]]:
+        """(tokens shared, numbers of the rows, keys and values) of rows that begin alike, where they can be shared."""
+        for length, members in shared.group(rows):
+            layers = shared.prefix(self.model, rows[members[0]][:length])
+            if self._shares(rows[members[0]][length:], layers):
+                yield length, members, layers
+
     @torch.inference_mode()
     def _drafted(
         self, prompts: Sequence[str], drafts: Sequence[str], max_new_tokens: int, on_batch: OnBatch | None
@@ -166,10 +173,7 @@ class HfEngine(Engine):
         fed = [self._draft(draft)[:max_new_tokens] for draft in drafts]
         answers: list[str | None] = [None] * len(rows)
         with self._evaluating():
-            for length, members in shared.group(rows):
-                layers = shared.prefix(self.model, rows[members[0]][:length])
-                if not self._shares(rows[members[0]][length:], layers):
-                    continue
+            for length, members, layers in self._sharing_groups(rows):
                 begun: dict[int, list[int]] = {}
 
                 def check(
@@ -232,10 +236,7 @@ class HfEngine(Engine):
         drafts = [self._draft(answers[0])[:max_new_tokens] for answers in accepted]
         verdicts: list[bool | None] = [None] * len(rows)
         with self._evaluating():
-            for length, members in shared.group(rows):
-                layers = shared.prefix(self.model, rows[members[0]][:length])
-                if not self._shares(rows[members[0]][length:], layers):
-                    continue
+            for length, members, layers in self._sharing_groups(rows):
                 by_length = sorted(members, key=lambda i: len(rows[i]) + len(drafts[i]))
 
                 def check(batch: list[int], length: int = length, layers: shared.Layers = layers) -> None:

@@ -17,7 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     building = actions.add_parser("build", help="draw the splits from labels")
     building.set_defaults(run=_build)
     building.add_argument("labels", type=Path, nargs="*", help="labels files, of different facts")
-    building.add_argument("--again", metavar="TRACK", help="draw from the labels of a track's release instead")
+    building.add_argument(
+        "--again", metavar="TRACK", help="draw from the labels of a track's release instead, with its source and base"
+    )
     building.add_argument("--source", default="geonames")
     building.add_argument("--base", help="what the base is called in the name of the track (default: from the labels)")
     building.add_argument("--out", type=Path, required=True)
