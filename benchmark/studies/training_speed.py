@@ -93,7 +93,7 @@ def main() -> None:
             collate=collate,
             distill_weight=weight,
             distill_temperature=0.5,
-            copies=Copies(model) if model.device.type == "cpu" else None,
+            copies=Copies(model, collate(examples[:4])) if model.device.type == "cpu" else None,
             callbacks=[clock],
         )
         if weight:
@@ -124,9 +124,9 @@ def main() -> None:
 
     sides: dict[str, Callable[[], tuple[Clock, float]]] = {
         "sft": lambda: ours(0.0),
+        "self-distill": lambda: ours(1.0),
         "TRL, default": lambda: theirs(packed=False),
         "TRL, packed": lambda: theirs(packed=True),
-        "self-distill": lambda: ours(1.0),
     }
     seconds: dict[str, list[float]] = {}
     rate: dict[str, float] = {}
@@ -166,7 +166,8 @@ def _parts(load: Callable[[], tuple[Any, Any]], facts: list[Any], size: int) -> 
     from fthall.finetune.loop.optimiser import CopiesAdamW
 
     model, tokenizer = load()
-    examples, collate, copies = encode(facts, tokenizer), Collate(), Copies(model)
+    examples, collate = encode(facts, tokenizer), Collate()
+    copies = Copies(model, collate(examples[:4]))
     optimiser = CopiesAdamW(model.parameters(), copies, lr=5e-5)
     spent: dict[str, list[float]] = {}
     tokens, rows, real = [], [], []

@@ -258,6 +258,7 @@ def _trainer(
     resumable: bool,
 ) -> FactTrainer:
     run, training, on_cpu = job.run, job.training, job.model.device.type == "cpu"
+    in_bf16 = training.precision == "bf16"
     arguments = TrainingArguments(
         output_dir=str(job.folder / "trainer"),
         num_train_epochs=epochs,
@@ -268,7 +269,7 @@ def _trainer(
         lr_scheduler_type="constant_with_warmup" if training.schedule == "constant" else training.schedule,
         warmup_steps=training.warmup,
         optim="adamw_torch_fused",
-        bf16=training.precision == "bf16",
+        bf16=in_bf16,
         use_cpu=on_cpu,
         seed=job.seed,
         save_strategy="epoch" if resumable else "no",
@@ -288,7 +289,7 @@ def _trainer(
         distill_weight=run.distill_weight,
         distill_temperature=run.distill_temperature,
         # Copies add gradients up in bfloat16, which accumulated batches should not.
-        copies=Copies(job.model) if on_cpu and training.precision == "bf16" and training.accumulation == 1 else None,
+        copies=Copies(job.model, collate(examples[:4])) if on_cpu and in_bf16 and training.accumulation == 1 else None,
     )
     trainer.remove_callback(PrinterCallback)  # it prints where no progress bar is wanted
     return trainer

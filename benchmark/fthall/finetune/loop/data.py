@@ -14,7 +14,7 @@ from fthall.records import Fact
 
 IGNORED = -100
 """Label of what is not learned."""
-MULTIPLE = 16
+MULTIPLE = 32
 """Sizes are padded to multiples of this: the kernels of matrix products are made anew for every new shape."""
 
 

@@ -39,7 +39,7 @@ class Frozen:
     """
 
     def __init__(self, saved: Mapping[str, torch.Tensor]) -> None:
-        """Take ``head`` [vocabulary, width], ``hidden`` [tokens of all examples, width] and ``starts`` [examples]."""
+        """Take ``head`` [width, vocabulary], ``hidden`` [tokens of all examples, width] and ``starts`` [examples]."""
         self._saved = dict(saved)
 
     @classmethod
@@ -64,10 +64,11 @@ class Frozen:
         """
         was_training = model.training
         model.eval()
-        vocabulary = model.get_output_embeddings().weight.detach().clone()
+        # The other way round than the model has it: a processor turns it anew in every product otherwise.
+        vocabulary = model.get_output_embeddings().weight.detach().t().contiguous()
         lengths = [len(example.input_ids) for example in examples]
         starts = torch.tensor([0, *lengths]).cumsum(0)[:-1]
-        hidden = vocabulary.new_empty(sum(lengths), vocabulary.shape[1])
+        hidden = vocabulary.new_empty(sum(lengths), len(vocabulary))
         behind = [(*(contexts[e.index] if contexts else ()), *e.input_ids) for e in examples]
         order = sorted(range(len(examples)), key=lambda i: behind[i])  # what begins alike, together
         for first in range(0, len(order), batch_size):
@@ -84,7 +85,7 @@ class Frozen:
     def logits(self, model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], nodes: torch.Tensor) -> torch.Tensor:
         """See :class:`Teacher`."""
         place = self._saved["starts"][inputs["owner"][nodes]] + inputs["offset"][nodes]
-        return scaled(model, torch.nn.functional.linear(self._saved["hidden"][place], self._saved["head"]))
+        return scaled(model, self._saved["hidden"][place] @ self._saved["head"])
 
     def update(self, weights: Iterable[torch.Tensor]) -> None:
         """It stays as it is."""

@@ -11,7 +11,7 @@ from transformers import Trainer
 from fthall.engines.shared import head
 from fthall.errors import FthallError
 from fthall.finetune.loop.data import Collate, EvenBatches
-from fthall.finetune.loop.losses import cross_entropy, distillation
+from fthall.finetune.loop.losses import cross_entropy, taught
 from fthall.finetune.loop.optimiser import Copies, CopiesAdamW
 from fthall.finetune.loop.passes import states
 from fthall.finetune.loop.teacher import Teacher
@@ -133,14 +133,25 @@ class FactTrainer(Trainer):
         teacher = self.teacher if self._weight else None
         positions = self._positions or int(inputs["weight"].sum())
         if teacher is None or not positions:
-            return cross_entropy(head(core, hidden[predicting]), labels, count)
+            return cross_entropy(head(core, hidden.index_select(0, predicting)), labels, count)
         nodes = inputs["compared"]
-        student = head(core, hidden[nodes])
-        with torch.no_grad():
-            taught = teacher.logits(core, inputs, nodes)
         place = torch.full((len(hidden),), -1, device=nodes.device)
         place[nodes] = torch.arange(len(nodes), device=nodes.device)
-        there = place[predicting]  # the logits that predict answers may be among those
-        logits = student[there] if bool((there >= 0).all()) else head(core, hidden[predicting])
-        loss = cross_entropy(logits, labels, count)
-        return loss + self._weight * distillation(student, taught, self._temperature, positions, inputs["weight"])
+        rows = place[predicting]
+        weight = inputs["weight"]
+        if not bool((rows >= 0).all()):  # what predicts an answer may not be compared
+            nodes, weight = torch.cat([nodes, predicting]), torch.cat([weight, torch.zeros_like(labels)])
+            rows = torch.arange(len(nodes) - len(labels), len(nodes), device=nodes.device)
+        with torch.no_grad():
+            teaching = teacher.logits(core, inputs, nodes)
+        return taught(
+            head(core, hidden.index_select(0, nodes)),
+            teaching,
+            weight,
+            rows,
+            labels,
+            count=count,
+            positions=positions,
+            distill_weight=self._weight,
+            temperature=self._temperature,
+        )

@@ -1,6 +1,6 @@
 """Does the 95 % interval hold the truth 95 times in 100? Simulated on clustered data.
 
-    python benchmark/studies/coverage.py --out leaderboard/studies/coverage.json
+    python benchmark/studies/interval_coverage.py --out leaderboard/studies/interval-coverage.json
 
 Each of many simulated studies has subjects with one or more facts of a few relations. With probability ``together`` all
 facts of a subject share one fate, otherwise each has its own: ``lost`` of them are right in the reference alone,
