@@ -170,5 +170,10 @@ def test_the_numbers_of_the_training_page_are_those_of_the_committed_results():
     parts = found["parts_of_a_step_milliseconds"]
     rows.append(f"{parts['forward']} ms forward, {parts['backward']} backward, {parts['clip']} for the norm")
     rows.append(f"has {found['tokens_a_step_as_rows']} tokens as padded rows, {found['tokens_a_step_without_padding']}")
-    rows.append(f"{found['sft_against_faster_trl']:.1f} times the faster mode of TRL")
+    rows.append(f"and {found['tokens_a_step_packed']} once shared beginnings are nodes")
+    rows.append(f"{found['sft_against_faster_trl']:.2f} times the faster mode of TRL")
+    rows.append(f"self-distillation takes {found['self_distill_step_against_sft']:.2f} times that of SFT")
+    rows.append(f"{100 * found['share_of_matmul_rate']:.0f} % of the rate of a large matrix product")
+    assert found["sft_against_faster_trl"] >= 2.2
+    assert found["self_distill_step_against_sft"] <= 1.1
     assert [row for row in rows if row not in page] == []
