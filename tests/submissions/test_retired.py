@@ -98,4 +98,7 @@ def test_labels_or_a_track_not_both(tmp_path: Path, capsys: pytest.CaptureFixtur
     for given in ([], ["labels.parquet", "--again", TRACK]):
         assert cli.main(["release", "build", *given, *sizes]) == 2
         assert "give labels files, or --again with a track" in capsys.readouterr().err
+    for more in (["--source", "own"], ["--base", "other"]):
+        assert cli.main(["release", "build", "--again", TRACK, *more, *sizes]) == 2
+        assert "leave out --source and --base" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

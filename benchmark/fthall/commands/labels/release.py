@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     building.add_argument(
         "--again", metavar="TRACK", help="draw from the labels of a track's release instead, with its source and base"
     )
-    building.add_argument("--source", default="geonames")
+    building.add_argument("--source", help="where the facts are from (default: geonames)")
     building.add_argument("--base", help="what the base is called in the name of the track (default: from the labels)")
     building.add_argument("--out", type=Path, required=True)
     for name in ("known", "unknown", "held", "held-val"):
@@ -41,6 +41,8 @@ def _build(options: argparse.Namespace) -> None:
 
     if bool(options.labels) == bool(options.again):
         raise FthallError("give labels files, or --again with a track whose labels are to be drawn from, not both")
+    if options.again and (options.source or options.base):
+        raise FthallError(f"--again {options.again} has its source and base already; leave out --source and --base")
     sizes = (options.known, options.unknown, options.held, options.held_val)
     rule = splits.Rule(
         options.min_highly_known, options.seed, options.held_from, given_away=not options.without_given_away
@@ -49,7 +51,7 @@ def _build(options: argparse.Namespace) -> None:
         release = releases.renew(options.again, options.out, sizes=sizes, rule=rule)
     else:
         release = releases.build_from_labels(
-            options.labels, options.out, source=options.source, base=options.base, sizes=sizes, rule=rule
+            options.labels, options.out, source=options.source or "geonames", base=options.base, sizes=sizes, rule=rule
         )
     say(f"{release.track}: {', '.join(f'{len(f)} {s}' for s, f in release.splits.items())}")
     say(f"release {release.digest[:12]} in {options.out}")
