@@ -62,8 +62,26 @@ def test_sft_learns_what_it_is_trained_on(tiny_base, tokenizer, release, tmp_pat
     from fthall.engines.hf import HfEngine
 
     again = evaluate(HfEngine(saved, tokenizer), release)
-    assert again == read_answers(tmp_path)
+    assert again == read_answers(tmp_path / "answers.jsonl")
     assert not (tmp_path / "trainer").exists()
+
+
+def test_the_untouched_base_is_asked_once_for_all_runs(tiny_base, tokenizer, release, tmp_path):
+    kept, asked = tmp_path / "base.jsonl", []
+    options = {"base_answers": kept, "resumable": False, "on_answers": asked.append}
+    _, first = trained(tiny_base, tokenizer, release, tmp_path / "a", **options)
+    before, answers = sum(asked), read_answers(kept)
+    assert sum(answer.outcome == "correct" for answer in answers[Split.HELD]) * 100 / len(answers[Split.HELD]) == (
+        first[0].held
+    )
+    kept.write_text(kept.read_text().replace('"wrong"', '"correct"'))
+    _, second = trained(tiny_base, tokenizer, release, tmp_path / "b", **options)
+    assert second[0].held == 100, "it was read, not asked"
+    assert second[1:] == first[1:]
+    assert sum(asked) == 2 * before, "progress is the same"
+    started = SFT.model_copy(update={"start": "format"})
+    _, third = trained(tiny_base, tokenizer, release, tmp_path / "c", started, **options)
+    assert third[0].held < 100, "this one does not begin with the base"
 
 
 @pytest.mark.parametrize(("group", "changed", "kept"), [("attention", "self_attn", "mlp"), ("ffn", "mlp", "self_attn")])

@@ -53,6 +53,7 @@ def run_one(
             seed,
             folder,
             resumable=resumable,
+            base_answers=work / f"base-{release.digest[:12]}.jsonl",
             log=log,
             on_examples=on_examples,
             on_answers=on_answers,

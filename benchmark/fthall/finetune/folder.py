@@ -4,11 +4,12 @@
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fthall.errors import FthallError
-from fthall.files import read_json, read_jsonl
+from fthall.files import read_json, read_jsonl, write_jsonl
 from fthall.finetune.methods import Run, Training
 from fthall.records import Answer, EpochPoint, Outcome, Release, Split
 
@@ -53,10 +54,15 @@ def read_trajectory(folder: Path) -> list[EpochPoint]:
     return [EpochPoint(**row) for row in read_jsonl(path)] if path.exists() else []
 
 
-def read_answers(folder: Path) -> dict[Split, tuple[Answer, ...]]:
-    """The answers of a finished run's last epoch, as given during training."""
+def read_answers(path: Path) -> dict[Split, tuple[Answer, ...]]:
+    """Answers to a release, as :func:`write_answers` wrote them."""
     answers: dict[Split, list[Answer]] = {split: [] for split in Split}
-    for row in read_jsonl(folder / "answers.jsonl"):
+    for row in read_jsonl(path):
         split = Split(row["split"])
         answers[split].append(Answer(row["fact_id"], split, row["prediction"], Outcome(row["outcome"])))
     return {split: tuple(rows) for split, rows in answers.items()}
+
+
+def write_answers(path: Path, answers: Mapping[Split, tuple[Answer, ...]]) -> None:
+    """One answer a line."""
+    write_jsonl(path, (asdict(answer) for rows in answers.values() for answer in rows))

@@ -19,7 +19,7 @@ from fthall.engines import evaluate
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
 from fthall.files import read_json, write_json, write_jsonl
-from fthall.finetune.folder import describe, is_finished, read_trajectory
+from fthall.finetune.folder import describe, is_finished, read_answers, read_trajectory, write_answers
 from fthall.finetune.loop.data import Collate, EvenBatches, Example, encode
 from fthall.finetune.loop.optimiser import Copies
 from fthall.finetune.loop.passes import can_pack, check_head
@@ -49,6 +49,7 @@ class _Job:
     training: Training
     seed: int
     folder: Path
+    base_answers: Path | None
 
 
 class _Trajectory(TrainerCallback):
@@ -68,18 +69,31 @@ class _Trajectory(TrainerCallback):
     ) -> None:
         self.folder, self.release, self.tokenizer = job.folder, job.release, job.tokenizer
         self.run, self.training = job.run, job.training
+        self.base_answers = job.base_answers if job.run.start == "base" else None
         self.trainer, self.copies, self.examples, self.collate = trainer, trainer.copies, examples, collate
         self.log, self.on_examples, self.on_answers, self.on_epoch = log, on_examples, on_answers, on_epoch
         self.answers: dict[Split, tuple[Answer, ...]] = {}
+        self.seconds = 0.0
+        """What evaluation has taken."""
 
     def _evaluate(self, model: Any, epoch: int, step: int, loss: float | None) -> None:
+        began = time.monotonic()
         free_memory()  # what training and asking leave behind does not fit into each other's gaps
         engine = HfEngine(model, self.tokenizer, batch_size=EVALUATED_TOGETHER)
         asked = self.training.evaluate_on if 0 < epoch < self.training.epochs else tuple(Split)
-        with self.copies.whole() if self.copies else nullcontext():
-            found = evaluate(engine, self.release, asked, drafts=self.answers, on_answers=self.on_answers)
+        kept = self.base_answers if epoch == 0 else None
+        if kept and kept.exists():
+            found = read_answers(kept)
+            if self.on_answers:
+                self.on_answers(sum(map(len, found.values())))
+        else:
+            with self.copies.whole() if self.copies else nullcontext():
+                found = evaluate(engine, self.release, asked, drafts=self.answers, on_answers=self.on_answers)
+            if kept:
+                write_answers(kept, found)
         self.answers |= found
         free_memory()
+        self.seconds += time.monotonic() - began
         reached = {str(split): accuracy(rows) for split, rows in found.items()}
         missing: dict[str, Any] = {str(split): None for split in Split if split not in found}
         point = EpochPoint(epoch=epoch, train_loss=loss, **reached, **missing)
@@ -162,6 +176,7 @@ def train(
     folder: Path,
     *,
     resumable: bool = True,
+    base_answers: Path | None = None,
     log: Log | None = None,
     on_examples: Callable[[int], None] | None = None,
     on_answers: Callable[[int], None] | None = None,
@@ -184,6 +199,8 @@ def train(
         seed: of the order of the examples.
         folder: where the run is written.
         resumable: save the optimiser after every epoch (about 12 bytes a parameter), so that a killed run can go on.
+        base_answers: file for the answers of the untouched base to this release, which all runs share: read if it
+            exists, else written.
         log: gets the metrics of each epoch.
         on_examples: called with the number of examples just trained, for progress.
         on_answers: called with the number of questions just answered, for progress.
@@ -210,7 +227,7 @@ def train(
     saved = sorted((folder / "trainer").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     saved = [path for path in saved if (path / "trainer_state.json").exists()]
     epochs_done = round(read_json(saved[-1] / "trainer_state.json")["epoch"]) if saved else 0
-    job = _Job(release, model, tokenizer, run, training, seed, folder)
+    job = _Job(release, model, tokenizer, run, training, seed, folder, base_answers)
     examples, teacher = _teacher(job, facts, examples, collate, epochs_done)
     trained = choose_parameters(model, run.trained)
     trainer = _trainer(job, facts, examples, collate, epochs=training.epochs, resumable=resumable)
@@ -234,13 +251,12 @@ def train(
     seconds = time.monotonic() - started
 
     answers = trajectory.answers or evaluate(HfEngine(model, tokenizer, batch_size=EVALUATED_TOGETHER), release)
-    write_jsonl(folder / "answers.jsonl", (asdict(answer) for rows in answers.values() for answer in rows))
+    write_answers(folder / "answers.jsonl", answers)
     model.save_pretrained(folder / "checkpoint")
     tokenizer.save_pretrained(folder / "checkpoint")
-    write_json(
-        folder / "run.json",
-        {**what, "examples": len(examples), "trained_parameters": trained, "seconds": round(seconds, 1)},
-    )
+    came = {"examples": len(examples), "trained_parameters": trained}
+    took = {"seconds": round(seconds, 1), "evaluation_seconds": round(trajectory.seconds, 1)}
+    write_json(folder / "run.json", {**what, **came, **took})
     shutil.rmtree(folder / "trainer", ignore_errors=True)
     for left in folder.glob("*.safetensors"):
         left.unlink()

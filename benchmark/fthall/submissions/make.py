@@ -98,7 +98,7 @@ def from_run(
     run, training = Run(**info["run"]), Training(**info["training"])
     answers, _ = lm_eval_answers(place / "checkpoint", track_argument, quiet=True)
     bases.free_memory()
-    during = read_answers(place)
+    during = read_answers(place / "answers.jsonl")
     compared = [({a.fact_id: a.outcome for a in during[s]}, {a.fact_id: a.outcome for a in answers[s]}) for s in Split]
     differing = sorted(fact_id for one, other in compared for fact_id in metrics.differing(one, other))
     card = {

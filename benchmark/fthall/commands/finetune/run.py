@@ -1,6 +1,7 @@
 """``fthall run``: train and evaluate the runs of a recipe; one submission folder each."""
 
 import argparse
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,10 +77,11 @@ def run_all(
     options: argparse.Namespace,
     command: str,
     resumable: bool,
-) -> None:
-    """Every run of a recipe, one after the other, under one progress bar."""
+) -> float:
+    """Every run of a recipe, one after the other, under one progress bar; gives the seconds evaluation took of it."""
     import shutil
 
+    from fthall.finetune import read_run
     from fthall.finetune.experiment import local_store, run_one
     from fthall.submissions.make import from_run
 
@@ -97,7 +99,7 @@ def run_all(
     }
     with display() as progress:
         task = progress.add_task("training and evaluation", total=sum(units[run.entry] for run, _ in runs), rate="")
-        done = 0
+        done, evaluation = 0, 0.0
         for number, (run, seed) in enumerate(runs, 1):
             progress.update(task, description=f"{number}/{len(runs)} {run.entry} seed {seed}", completed=done)
 
@@ -123,6 +125,8 @@ def run_all(
                     on_answers=lambda count: progress.advance(task, count),
                     on_epoch=on_epoch,
                 )
+                evaluation += read_run(work / folder.name).get("evaluation_seconds", 0.0)
+            began = time.monotonic()
             submission = from_run(
                 work / folder.name,
                 release,
@@ -134,6 +138,7 @@ def run_all(
             )
             if options.discard_checkpoints:
                 shutil.rmtree(work / folder.name / "checkpoint", ignore_errors=True)
+            evaluation += time.monotonic() - began
             done += units[run.entry]
             progress.update(task, completed=done)
             agreement = submission.results.agreement
@@ -146,3 +151,4 @@ def run_all(
             )
     if uri:
         say(f"MLflow: mlflow ui --backend-store-uri {uri}")
+    return evaluation

@@ -132,7 +132,7 @@ def _trained_in_place(
     training = Training(epochs=epochs, batch_size=batch_size, learning_rate=0.0)
     with tempfile.TemporaryDirectory() as folder:
         train(release, model, tokenizer, run, training, 0, Path(folder), resumable=False)
-        return before, read_answers(Path(folder))
+        return before, read_answers(Path(folder) / "answers.jsonl")
 
 
 def _with_reference(place: Path, release: "Release") -> "tuple[EvaluatedRun, EvaluatedRun]":

@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
         )
     say(f"3 baselines: {len(recipe.runs)} runs of {recipe.training.epochs} epochs, then lm-eval on each")
     submissions = out / "submissions"
-    run_all(
+    evaluation = run_all(
         recipe,
         release,
         track_argument=str(out / "release" / stages.DEMO_TRACK),
@@ -75,4 +75,5 @@ def run(options: argparse.Namespace) -> None:
         "Its numbers show the picture; they are no leaderboard results."
     )
     page = render(submissions, out / "site", release=release, note=note)
-    say(f"4 page, after {(time.monotonic() - started) / 60:.1f} minutes: {page.as_uri()}")
+    minutes = (time.monotonic() - started) / 60
+    say(f"4 page, after {minutes:.1f} minutes, {evaluation / 60:.1f} of them evaluation: {page.as_uri()}")
