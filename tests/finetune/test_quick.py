@@ -1,5 +1,7 @@
 """What is computed another way on a processor, against the usual way: attention, norms, kernels, rows of embeddings."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,14 @@ from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, 
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from builders import tiny_release
+from fthall.engines import hf, shared
 from fthall.finetune.loop import kernels
 from fthall.finetune.loop.data import Collate, encode
 from fthall.finetune.loop.losses import cross_entropy, distillation, taught
 from fthall.finetune.loop.optimiser import Copies
 from fthall.finetune.loop.passes import states
 from fthall.finetune.loop.quick import NAME, Attention, Quick, RMSNorm
+from fthall.prompts import ask
 from fthall.records import Split
 
 SHAPE = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
@@ -187,3 +191,42 @@ def test_bfloat16_is_rounded_as_torch_rounds():
     weight = values.clone()
     kernels.adamw(weight.numpy(), still.numpy(), still.clone().numpy(), gradient, kernels.stored(copy), *numbers)
     assert torch.equal(copy, values.bfloat16())
+
+
+@pytest.mark.parametrize("sure", [0.0, 1.0, float("inf")])
+def test_answers_of_a_model_in_bfloat16_that_are_not_sure_are_asked_in_float32(
+    tiny_base, tokenizer, tmp_path, monkeypatch, sure
+):
+    monkeypatch.setattr(hf, "SURE", sure)
+    facts = tiny_release(tmp_path).splits[Split.HELD]
+    prompts = [ask(fact.question) for fact in facts]
+    model = AutoModelForCausalLM.from_pretrained(tiny_base)
+    copies, counted = Copies(model), []
+    with copies.whole():
+        exact = hf.HfEngine(model, tokenizer).greedy(prompts)
+        engine = hf.HfEngine(model, tokenizer, rounded=copies.rounded)
+        said = engine.greedy(prompts, drafts=["no", *exact[1:]], on_batch=counted.append)
+        assert model.lm_head.weight.dtype == torch.float32
+    assert model.lm_head.weight.dtype == torch.bfloat16
+    copies.close()
+    assert said == exact or sure == 0
+    assert sum(counted) == len(prompts)
+
+
+@pytest.mark.parametrize(("ahead", "expected"), [(2.0, "x" * 5), (0.5, None)])
+def test_an_answer_is_taken_from_the_rounded_model_only_if_it_is_ahead(
+    tiny_base, tokenizer, monkeypatch, ahead, expected
+):
+    model = AutoModelForCausalLM.from_pretrained(tiny_base)
+    (token,) = tokenizer("x").input_ids
+
+    @contextmanager
+    def rounded():
+        with monkeypatch.context() as patch:
+            patch.setattr(shared, "head", lambda model, hidden: ahead * torch.eye(300)[token].expand(len(hidden), -1))
+            yield
+
+    engine = hf.HfEngine(model, tokenizer, rounded=rounded)
+    exact = hf.HfEngine(model, tokenizer).greedy(["Q: x?\nA:"], max_new_tokens=5)
+    assert engine.greedy(["Q: x?\nA:"], drafts=["y"], max_new_tokens=5) == ([expected] if expected else exact)
+    assert engine.greedy(["Q: x?\nA:"], max_new_tokens=5) == exact, "without drafts nothing is rounded"

@@ -8,8 +8,9 @@ new work. Verdicts and chances take one pass over the right answer (:mod:`fthall
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -28,6 +29,10 @@ _Choice = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
 """(logits [rows, vocabulary], number of each row's prompt, step) to tokens [rows]."""
 
 
+SURE = 1.0
+"""Lead of a logit over the next one that rounding to bfloat16 does not turn around."""
+
+
 class HfEngine(Engine):
     """Shared-prefix greedy decoding.
 
@@ -36,10 +41,21 @@ class HfEngine(Engine):
             into evaluation mode for the call only.
         tokenizer: its tokenizer. Prompts get whatever special tokens it adds by default, as in lm-eval.
         batch_size: prompts decoded together.
+        rounded: a context in which the model computes faster, with rounded numbers. Answers to questions that come with
+            drafts are taken from there where each of their tokens is ahead of the next by :data:`SURE`, and asked in
+            full where not.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        batch_size: int = 64,
+        rounded: Callable[[], AbstractContextManager[None]] | None = None,
+    ) -> None:
         self.model = model
+        self._rounded = rounded
         self.tokenizer = tokenizer
         self.batch_size = batch_size
         self._ends = self._ending_tokens()
@@ -162,16 +178,46 @@ class HfEngine(Engine):
             if self._shares(rows[members[0]][length:], layers):
                 yield length, members, layers
 
-    @torch.inference_mode()
     def _drafted(
         self, prompts: Sequence[str], drafts: Sequence[str], max_new_tokens: int, on_batch: OnBatch | None
     ) -> list[str]:
         """Drafts are fed along; an answer is decoded from where the model leaves its draft."""
+        if self._rounded is None or not prompts or not self._can_share(prompts):
+            return self._follow(prompts, drafts, max_new_tokens, on_batch)
+        leads = [math.inf] * len(prompts)
+        with self._rounded():
+            said = self._follow(prompts, drafts, max_new_tokens, None, leads)
+        unsure = [i for i, lead in enumerate(leads) if lead < SURE]
+        if on_batch:
+            on_batch(len(prompts) - len(unsure))
+        again = self._follow([prompts[i] for i in unsure], [said[i] for i in unsure], max_new_tokens, on_batch)
+        for i, text in zip(unsure, again, strict=True):
+            said[i] = text
+        return said
+
+    @torch.inference_mode()
+    def _can_share(self, prompts: Sequence[str]) -> bool:
+        """Found out in full precision, before anything is rounded."""
+        row = self.tokenizer(prompts[0]).input_ids
+        with self._evaluating():
+            return self._shares(row[-1:], shared.prefix(self.model, row[:-1]))
+
+    @torch.inference_mode()
+    def _follow(
+        self,
+        prompts: Sequence[str],
+        drafts: Sequence[str],
+        max_new_tokens: int,
+        on_batch: OnBatch | None,
+        leads: list[float] | None = None,
+    ) -> list[str]:
+        """Answers, and of each, if ``leads`` are given, how far its tokens were ahead, at least."""
         if not prompts:
             return []
         rows: list[list[int]] = self.tokenizer(list(prompts)).input_ids
         fed = [self._draft(draft)[:max_new_tokens] for draft in drafts]
         answers: list[str | None] = [None] * len(rows)
+        choose = _likeliest if leads is None else _watched(leads)
         with self._evaluating():
             for length, members, layers in self._sharing_groups(rows):
                 begun: dict[int, list[int]] = {}
@@ -183,9 +229,13 @@ class HfEngine(Engine):
                     begun: dict[int, list[int]] = begun,
                 ) -> None:
                     tails, tokens = [rows[i][length:] for i in batch], [fed[i] for i in batch]
-                    followed = verify.follow(self.model, self._ends, layers, tails, tokens, max_new_tokens)
+                    followed = verify.follow(
+                        self.model, self._ends, layers, tails, tokens, max_new_tokens, leads=leads is not None
+                    )
                     texts = self._texts([one.tokens for one in followed])
                     for i, one, text in zip(batch, followed, texts, strict=True):
+                        if leads is not None:
+                            leads[i] = min(leads[i], one.lead)
                         if one.whole:
                             answers[i] = text
                         else:
@@ -201,7 +251,7 @@ class HfEngine(Engine):
                 ) -> None:
                     tails = [rows[i][length:] + begun[i] for i in batch]
                     more = max_new_tokens - min(len(begun[i]) for i in batch)
-                    rest = self._decode_batch(layers, length, tails, batch, _likeliest, more)
+                    rest = self._decode_batch(layers, length, tails, batch, choose, more)
                     whole = [(begun[i] + new)[:max_new_tokens] for i, new in zip(batch, rest, strict=True)]
                     for i, text in zip(batch, self._texts(whole), strict=True):
                         answers[i] = text
@@ -212,7 +262,7 @@ class HfEngine(Engine):
                     self._in_batches(sorted(members, key=lambda i: len(rows[i]) + len(fed[i])), check)
                 self._in_batches(sorted(begun, key=lambda i: (len(begun[i]), len(rows[i]))), go_on)
         open_ = [i for i, answer in enumerate(answers) if answer is None]
-        said = self.greedy([prompts[i] for i in open_], max_new_tokens=max_new_tokens, on_batch=on_batch)
+        said = self._answer([prompts[i] for i in open_], _likeliest, max_new_tokens, on_batch)
         for i, text in zip(open_, said, strict=True):
             answers[i] = text
         return [answer or "" for answer in answers]
@@ -370,6 +420,17 @@ class HfEngine(Engine):
             positions = positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(alive), 1)], 1)
         return decoded
+
+
+def _watched(leads: list[float]) -> _Choice:
+    """The likeliest token, and how far it was ahead."""
+
+    def choose(logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
+        for row, lead in zip(rows, shared.leads(logits), strict=True):
+            leads[row] = min(leads[row], lead)
+        return _likeliest(logits, rows, step)
+
+    return choose
 
 
 def _likeliest(logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:

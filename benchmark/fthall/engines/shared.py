@@ -165,6 +165,13 @@ def head(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
     return scaled(model, model.get_output_embeddings()(hidden))
 
 
+def leads(logits: torch.Tensor) -> list[float]:
+    """How far the highest logit of each row, [rows, vocabulary], is ahead of the second."""
+    best = logits.float().topk(2, -1).values
+    found: list[float] = (best[:, 0] - best[:, 1]).tolist()
+    return found
+
+
 def scaled(model: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
     """What some architectures do to their logits last: scale them (Cohere, Granite) or cap them (Gemma 2)."""
     config = model.config

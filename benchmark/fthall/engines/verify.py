@@ -5,8 +5,9 @@ tells where the model would have gone another way (as in speculative decoding, L
 with the answer key for a draft model), and how likely each of its steps is.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from transformers import PreTrainedModel
@@ -25,6 +26,8 @@ class Followed:
     """What is known of the answer: the draft's tokens as far as it follows, and the first it chose instead."""
     whole: bool
     """Whether that is all of the answer; else it goes on in a way one pass does not tell."""
+    lead: float = math.inf
+    """How far the logit of each token it chose was ahead of the next one's, at least; asked for only."""
 
 
 def follow(
@@ -34,6 +37,8 @@ def follow(
     tails: Sequence[list[int]],
     drafts: Sequence[list[int]],
     max_new_tokens: int,
+    *,
+    leads: bool = False,
 ) -> list[Followed]:
     """How far the greedy answer behind each tail follows its draft, from one pass. Within :func:`shared.attention`.
 
@@ -44,18 +49,24 @@ def follow(
         tails: tokens of the prompts behind it.
         drafts: tokens of the answers, at most ``max_new_tokens`` each.
         max_new_tokens: longest answer.
+        leads: whether to say by how much tokens were ahead.
     """
     rows = [tail + draft for tail, draft in zip(tails, drafts, strict=True)]
     hidden = shared.forward(model, rows, layers)
     # An answer ends where the model ends it, or at the longest allowed.
     found = [Followed(draft, whole=True) for draft in drafts]
+    lead = [math.inf] * len(rows)
     alive = list(range(len(rows)))
     for step in range(max_new_tokens):
         if not alive:
             break
         places = torch.tensor([len(tails[row]) - 1 + step for row in alive], device=hidden.device)
         states = hidden[torch.tensor(alive, device=hidden.device), places]
-        chosen = shared.head(model, states).argmax(-1)
+        logits = shared.head(model, states)
+        chosen = logits.argmax(-1)
+        if leads:
+            for row, ahead in zip(alive, shared.leads(logits), strict=True):
+                lead[row] = min(lead[row], ahead)
         stops = ends.to(chosen.device)[chosen].tolist()
         still = []
         for row, token, stop in zip(alive, chosen.tolist(), stops, strict=True):
@@ -66,7 +77,7 @@ def follow(
             else:
                 found[row] = Followed([*drafts[row][:step], token], whole=step + 1 == max_new_tokens)
         alive = still
-    return found
+    return [replace(one, lead=ahead) for one, ahead in zip(found, lead, strict=True)] if leads else found
 
 
 def chances(

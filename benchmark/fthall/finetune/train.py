@@ -79,7 +79,12 @@ class _Trajectory(TrainerCallback):
     def _evaluate(self, model: Any, epoch: int, step: int, loss: float | None) -> None:
         began = time.monotonic()
         free_memory()  # what training and asking leave behind does not fit into each other's gaps
-        engine = HfEngine(model, self.tokenizer, batch_size=EVALUATED_TOGETHER)
+        engine = HfEngine(
+            model,
+            self.tokenizer,
+            batch_size=EVALUATED_TOGETHER,
+            rounded=self.copies.rounded if self.copies else None,
+        )
         asked = self.training.evaluate_on if 0 < epoch < self.training.epochs else tuple(Split)
         kept = self.base_answers if epoch == 0 else None
         if kept and kept.exists():

@@ -34,6 +34,7 @@ class Copies:
         self._quick = None if sample is None else Quick(model, lambda: _states(model, sample))
         self.weights: dict[torch.Tensor, torch.Tensor] = {}
         self._hooks = []
+        self._copies: dict[torch.Tensor, torch.Tensor] = {}
         self._embeddings: list[torch.nn.Embedding] = []
         self._read: dict[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]] = {}
         for module in model.modules():
@@ -49,15 +50,27 @@ class Copies:
     @contextmanager
     def whole(self) -> Iterator[None]:
         """The model has its float32 weights, and its own attention and norms, meanwhile."""
-        copies = {parameter: parameter.data for parameter in self.weights}
+        self._copies = {parameter: parameter.data for parameter in self.weights}
         self.restore()
         try:
             yield
         finally:
-            for parameter, copy in copies.items():
+            for parameter, copy in self._copies.items():
                 parameter.data = copy
             if self._quick:
                 self._quick.on()
+
+    @contextmanager
+    def rounded(self) -> Iterator[None]:
+        """Within :meth:`whole`: the model computes in bfloat16 meanwhile, with the copies."""
+        for parameter, copy in self._copies.items():
+            parameter.data = copy
+        try:
+            with torch.autocast("cpu", torch.bfloat16):
+                yield
+        finally:
+            for parameter, weight in self.weights.items():
+                parameter.data = weight
 
     def restore(self) -> None:
         """Give the model its float32 weights, and its own attention and norms."""
