@@ -44,7 +44,8 @@ def main() -> None:
     rows = {}
     for name in given.only or SETTINGS:
         every = max(1, given.epochs - 1)  # the last but one, and the last
-        training = Training(epochs=given.epochs, evaluate_every=every, **SETTINGS[name])
+        asked = (Split.UNKNOWN, Split.HELD)
+        training = Training(epochs=given.epochs, evaluate_every=every, evaluate_on=asked, **SETTINGS[name])
         last: dict[str, list[float]] = {}
         swing = []
         for seed in range(given.seeds):
@@ -52,7 +53,8 @@ def main() -> None:
                 folder = given.work / f"{name.replace(', ', '-').replace(' ', '-')}-{entry}-seed{seed}"
                 if not (folder / "run.json").exists():
                     model, tokenizer = bases.load(checkpoint, for_training=True)
-                    train(release, model, tokenizer, run, training, seed, folder)
+                    base_answers = given.work / "base.jsonl"
+                    train(release, model, tokenizer, run, training, seed, folder, base_answers=base_answers)
                     shutil.rmtree(folder / "checkpoint")  # only the trajectory is read
                     del model
                     bases.free_memory()

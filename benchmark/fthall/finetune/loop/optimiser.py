@@ -39,8 +39,8 @@ class Copies:
         self._read: dict[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]] = {}
         for module in model.modules():
             if isinstance(module, torch.nn.Linear | torch.nn.Embedding) and module.weight not in self.weights:
-                self.weights[module.weight] = module.weight.data
-                module.weight.data = module.weight.data.bfloat16()
+                self.weights[module.weight] = module.weight.data.contiguous()
+                module.weight.data = self.weights[module.weight].bfloat16()
             if type(module) is torch.nn.Embedding:
                 module.forward = partial(self._look_up, module)  # type: ignore[method-assign]
                 self._embeddings.append(module)
