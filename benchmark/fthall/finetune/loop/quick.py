@@ -139,7 +139,7 @@ class Quick:
         if self._attends:
             self._model.set_attn_implementation(NAME)
         for module, eps in self._norms.items():
-            module.forward = partial(_normalise, module.weight, eps)
+            module.forward = partial(_to_unit_length, module.weight, eps)
 
     def off(self) -> None:
         """Use the model's own."""
@@ -149,7 +149,7 @@ class Quick:
             module.__dict__.pop("forward", None)
 
 
-def _normalise(weight: Any, eps: float, x: torch.Tensor) -> torch.Tensor:
+def _to_unit_length(weight: Any, eps: float, x: torch.Tensor) -> torch.Tensor:
     # Under autocast what reads it casts it anyway.
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
     normal: torch.Tensor = RMSNorm.apply(x, weight, eps, dtype)
