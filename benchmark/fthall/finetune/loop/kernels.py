@@ -13,11 +13,7 @@ Array = np.ndarray[Any, Any]
 number = np.float32
 _EXACT = {"contract", "nsz", "arcp"}
 """What the compiler may do to arithmetic: nothing that forgets about NaN."""
-
-
-def use_threads(count: int) -> None:
-    """How many the kernels use from now on."""
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))  # as many as torch takes
 
 
 def stored(values: torch.Tensor) -> Array:

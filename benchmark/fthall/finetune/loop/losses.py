@@ -100,7 +100,6 @@ class _Taught(torch.autograd.Function):
     ) -> torch.Tensor:
         from fthall.finetune.loop import kernels  # on a GPU nothing here is needed
 
-        kernels.use_threads(torch.get_num_threads())
         gradient = torch.empty_like(student)
         loss = torch.empty(len(student))
         kernels.taught(

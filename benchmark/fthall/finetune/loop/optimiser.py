@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from fthall.finetune.loop.passes import states
 from fthall.finetune.loop.quick import Quick
 
 
@@ -31,7 +30,7 @@ class Copies:
             sample: a batch to try quicker attention and norms on (:class:`fthall.finetune.loop.quick.Quick`); without
                 one the model keeps its own.
         """
-        self._quick = None if sample is None else Quick(model, lambda: _states(model, sample))
+        self._quick = None if sample is None else Quick(model, sample)
         self.weights: dict[torch.Tensor, torch.Tensor] = {}
         self._hooks = []
         self._copies: dict[torch.Tensor, torch.Tensor] = {}
@@ -55,29 +54,25 @@ class Copies:
         try:
             yield
         finally:
-            for parameter, copy in self._copies.items():
-                parameter.data = copy
+            _use(self._copies)
             if self._quick:
                 self._quick.on()
 
     @contextmanager
     def rounded(self) -> Iterator[None]:
         """Within :meth:`whole`: the model computes in bfloat16 meanwhile, with the copies."""
-        for parameter, copy in self._copies.items():
-            parameter.data = copy
+        _use(self._copies)
         try:
             with torch.autocast("cpu", torch.bfloat16):
                 yield
         finally:
-            for parameter, weight in self.weights.items():
-                parameter.data = weight
+            _use(self.weights)
 
     def restore(self) -> None:
         """Give the model its float32 weights, and its own attention and norms."""
         if self._quick:
             self._quick.off()
-        for parameter, weight in self.weights.items():
-            parameter.data = weight
+        _use(self.weights)
 
     def close(self) -> None:
         """Give the model its float32 weights, for good."""
@@ -102,6 +97,12 @@ class Copies:
             read.clear()
 
 
+def _use(values: Mapping[torch.Tensor, torch.Tensor]) -> None:
+    """Let parameters hold these values."""
+    for parameter, value in values.items():
+        parameter.data = value
+
+
 class _Rows(torch.autograd.Function):
     """Rows of a matrix as float32. Their gradient is kept apart: as large as the matrix it would be mostly zeros."""
 
@@ -116,11 +117,6 @@ class _Rows(torch.autograd.Function):
         (ids,) = ctx.saved_tensors
         ctx.read.append((ids.flatten(), gradient.flatten(0, -2)))
         return None, None, None
-
-
-@torch.no_grad()
-def _states(model: PreTrainedModel, sample: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    return states(model, sample)
 
 
 class CopiesAdamW(torch.optim.Optimizer):
@@ -150,7 +146,6 @@ class CopiesAdamW(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
         self.copies = copies
         self._kernels = kernels
-        self._kernels.use_threads(torch.get_num_threads())
         self._scale = 1.0
         self._stored: dict[torch.nn.Parameter, tuple[Any, ...]] = {}
 

@@ -4,7 +4,7 @@ There a step is bound by memory and by how many operators it takes, not by arith
 model's own do; a model whose own do more (caps, sinks, windows) keeps its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import eager_mask
 
-from fthall.finetune.loop.passes import CLOSE
+from fthall.finetune.loop.passes import CLOSE, states
 
 NAME = "fthall_quick"
 
@@ -104,30 +104,34 @@ def attend(
 class Quick:
     """A model's attention and norms exchanged for those above, each where that changes nothing but rounding."""
 
-    def __init__(self, model: PreTrainedModel, run: Callable[[], torch.Tensor]) -> None:
+    def __init__(self, model: PreTrainedModel, sample: Mapping[str, torch.Tensor]) -> None:
         """Try them; leave them on.
 
         Args:
             model: float32 as yet.
-            run: gives its final hidden states of some examples, float32, [..., width].
+            sample: a batch to try them on.
         """
         AttentionInterface.register(NAME, attend)
         AttentionMaskInterface.register(NAME, eager_mask)
         self._model, self._usual = model, model.config._attn_implementation
         self._attends = False
         self._norms: dict[torch.nn.Module, float] = {}
-        usual = run()
+        usual = self._states(sample)
         self._attends = model._can_set_attn_implementation()
-        self._attends = self._attends and self._alike(usual, run)
+        self._attends = self._attends and self._alike(usual, sample)
         self._norms = {module: eps for module in model.modules() if (eps := _eps(module)) is not None}
-        if not self._alike(usual, run):
+        if not self._alike(usual, sample):
             self._norms = {}
         self.on()
 
-    def _alike(self, usual: torch.Tensor, run: Callable[[], torch.Tensor]) -> bool:
+    @torch.no_grad()
+    def _states(self, sample: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return states(self._model, sample)
+
+    def _alike(self, usual: torch.Tensor, sample: Mapping[str, torch.Tensor]) -> bool:
         self.on()
         try:
-            found = run()
+            found = self._states(sample)
         except (TypeError, ValueError, AttributeError, RuntimeError):  # it does not hand down what it should
             return False
         finally:
