@@ -12,13 +12,12 @@ The counts are redundant on purpose: they are recomputed here from the answers, 
 
 import json
 import re
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
 
-from fthall.answers import judge
+from fthall.answers import accuracy, counts, judge
 from fthall.errors import FthallError
 from fthall.files import read_json, read_jsonl
 from fthall.knowledge import splits
@@ -85,7 +84,7 @@ def validate(folder: Path, release: Release | None = None) -> Submission:
         raise FthallError(f"{folder}: base_weights_sha256 is not that of the track's base model")
     answers = {split: _samples(folder / "samples" / f"{split}.jsonl", split, release) for split in Split}
     for split, rows in answers.items():
-        found = Counter(answer.outcome for answer in rows)
+        found = counts(rows)
         counted = Counts(**{str(outcome): found[outcome] for outcome in Outcome})
         if split not in results.counts:
             raise FthallError(f"{folder}/results.json: no counts for '{split}'")
@@ -113,7 +112,7 @@ def _check_agreement(folder: Path, results: Results, answers: dict[Split, tuple[
         return
     last = max(results.trajectory, key=lambda point: point.epoch)
     for split, rows in answers.items():
-        found = 100 * sum(a.outcome is Outcome.CORRECT for a in rows) / len(rows)
+        found = accuracy(rows)
         if (said := getattr(last, split)) is None:
             raise FthallError(f"{folder}/results.json: the last point of the trajectory lacks {split}; give all splits")
         during = float(said)
