@@ -56,8 +56,11 @@ def parse(model: type[_Model], value: object, path: Path) -> _Model:
         first = error.errors()[0]
         where = shown(".".join(map(str, first["loc"]))) or "top level"
         value = first["input"]
-        found = f"a {type(value).__name__}" if isinstance(value, dict | list) else repr(value)[:80]
-        raise FthallError(f"{path}: {where}: {first['msg']} (found {found})") from None
+        whole = isinstance(value, dict | list)
+        what = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]  # our own words, alone
+        if not (whole and first["type"] == "value_error"):  # these say themselves what they found
+            what += f" (found {f'a {type(value).__name__}' if whole else repr(value)[:80]})"
+        raise FthallError(f"{path}: {where}: {what}") from None
 
 
 def shown(text: object) -> str:

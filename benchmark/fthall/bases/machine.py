@@ -9,12 +9,14 @@ from typing import Any
 
 
 def hardware() -> str:
-    """What this runs on, for the card: the GPU's name, or the processor and its cores."""
+    """What this runs on, for the card: the GPU's name, or the cores, and whether they multiply in bfloat16."""
     import torch
+
+    from fthall.bases.bfloat16 import is_quick
 
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
-    return f"{os.cpu_count()} CPU cores, {platform.machine()}"
+    return f"{os.cpu_count()} CPU cores, {platform.machine()}{'' if is_quick() else ', without bfloat16'}"
 
 
 def keep_memory() -> None:

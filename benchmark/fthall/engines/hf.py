@@ -10,7 +10,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from fthall.answers import can_become_correct, judge
+from fthall.bases.bfloat16 import products
 from fthall.engines import shared, verify
 from fthall.engines.engine import Engine, OnBatch, Sampling, breaking, cut
 from fthall.errors import FthallError
@@ -160,7 +161,8 @@ class HfEngine(Engine):
         was_training = self.model.training
         self.model.eval()
         try:
-            yield
+            with products(self.model.device) if self.model.dtype is torch.bfloat16 else nullcontext():
+                yield
         finally:
             self.model.train(was_training)
 

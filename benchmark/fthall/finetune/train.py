@@ -15,6 +15,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 
 from fthall.answers import accuracy
 from fthall.bases import free_memory
+from fthall.bases.bfloat16 import is_quick, products
 from fthall.engines import evaluate
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
@@ -83,7 +84,7 @@ class _Trajectory(TrainerCallback):
             model,
             self.tokenizer,
             batch_size=EVALUATED_TOGETHER,
-            rounded=self.copies.rounded if self.copies else None,
+            rounded=self.copies.rounded if self.copies and is_quick() else None,
         )
         asked = self.training.evaluate_on if 0 < epoch < self.training.epochs else tuple(Split)
         kept = self.base_answers if epoch == 0 else None
@@ -233,24 +234,25 @@ def train(
     saved = [path for path in saved if (path / "trainer_state.json").exists()]
     epochs_done = round(read_json(saved[-1] / "trainer_state.json")["epoch"]) if saved else 0
     job = _Job(release, model, tokenizer, run, training, seed, folder, base_answers)
-    examples, teacher = _teacher(job, facts, examples, collate, epochs_done)
-    trained = choose_parameters(model, run.trained)
-    trainer = _trainer(job, facts, examples, collate, epochs=training.epochs, resumable=resumable)
-    trainer.teacher = teacher
-    trajectory = _Trajectory(
-        job,
-        trainer,
-        examples,
-        collate,
-        log=log,
-        on_examples=on_examples,
-        on_answers=on_answers,
-        on_epoch=on_epoch,
-    )
-    trainer.add_callback(trajectory)
-    if saved and on_examples:
-        on_examples(len(examples) * epochs_done)
-    trainer.train(resume_from_checkpoint=str(saved[-1]) if saved else None)
+    with products(model.device):
+        examples, teacher = _teacher(job, facts, examples, collate, epochs_done)
+        trained = choose_parameters(model, run.trained)
+        trainer = _trainer(job, facts, examples, collate, epochs=training.epochs, resumable=resumable)
+        trainer.teacher = teacher
+        trajectory = _Trajectory(
+            job,
+            trainer,
+            examples,
+            collate,
+            log=log,
+            on_examples=on_examples,
+            on_answers=on_answers,
+            on_epoch=on_epoch,
+        )
+        trainer.add_callback(trajectory)
+        if saved and on_examples:
+            on_examples(len(examples) * epochs_done)
+        trainer.train(resume_from_checkpoint=str(saved[-1]) if saved else None)
     if trainer.copies:
         trainer.copies.close()
     seconds = time.monotonic() - started
