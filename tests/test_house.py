@@ -176,4 +176,17 @@ def test_the_numbers_of_the_training_page_are_those_of_the_committed_results():
     rows.append(f"{100 * found['share_of_matmul_rate']:.0f} % of the rate of a large matrix product")
     assert found["sft_against_faster_trl"] >= 2.2
     assert found["self_distill_step_against_sft"] <= 1.1
+    steps = read_json(ROOT / "leaderboard/studies/bfloat16-steps.json")["a_step_of_16_facts"]
+    for way, said in (
+        ("float32", "float32"),
+        ("bfloat16, products through float32", "bfloat16, products through float32: what fthall does"),
+        ("bfloat16, torch's own products", "bfloat16, torch’s own products"),
+    ):
+        rows.append(f"| {said} | {steps[way]['seconds']:.2f} |")
+    same = read_json(ROOT / "leaderboard/studies/same-run.json")
+    asked = sum(split["asked"] for split in same["answers"].values())
+    rows.append(f"{asked - sum(split['other_text'] for split in same['answers'].values()):,} of {asked:,} answers")
+    assert same["answers"]["held"]["right"] == [87.4, 87.4]
+    apart = max(abs(point["held"][0] - point["held"][1]) for point in same["trajectory"])
+    rows.append(f"differs by more than {apart:.1f} points")
     assert [row for row in rows if row not in page] == []

@@ -48,7 +48,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--track", default="geonames/smollm2-135m")
     options.add_argument("--base", default=bases.EMBEDDED)
-    options.add_argument("--steps", type=int, default=8)
+    options.add_argument("--steps", type=int, default=4)
     given = options.parse_args()
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
     release = splits.load(given.track)
