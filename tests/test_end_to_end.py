@@ -13,7 +13,7 @@ from fthall import bases, submissions
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
 from fthall.finetune.experiment import run_one
-from fthall.finetune.methods import Recipe, Run, Training
+from fthall.finetune.recipe import Recipe, Run, Training
 from fthall.knowledge import slick, splits
 from fthall.leaderboard import render
 from fthall.records import Category, Split
@@ -22,7 +22,7 @@ from fthall.submissions.make import from_run
 RUNS = [
     Run(entry="sft-known", title="Only-Known SFT", method="sft", trained_on=[Split.KNOWN]),
     Run(entry="sft", title="SFT", method="sft"),
-    Run(entry="self-distill", title="SD", method="self-distill", distill_weight=1.0),
+    Run(entry="self-distill", title="SD", method="self-distill", distill={}),
 ]
 
 

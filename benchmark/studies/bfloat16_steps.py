@@ -18,7 +18,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from fthall import bases
 from fthall.bases import hardware
 from fthall.bases.bfloat16 import ThroughFloat32, is_quick
-from fthall.finetune.loop.data import Collate, EvenBatches, encode
+from fthall.finetune.loop.data import Collate, EvenBatches, completions, encode
 from fthall.finetune.loop.optimiser import Copies
 from fthall.finetune.loop.passes import can_pack
 from fthall.finetune.loop.trainer import FactTrainer
@@ -56,7 +56,7 @@ def main() -> None:
     steps: dict[str, dict[str, float]] = {}
     for way, products in WAYS.items():
         model, tokenizer = bases.load(bases.find(given.base), for_training=True)
-        examples = encode(facts, tokenizer)
+        examples = encode(completions(facts, "known"), tokenizer)
         collate = Collate(can_pack(model, examples[:4]))
         in_bf16 = way != "float32"
         trainer = FactTrainer(
@@ -75,7 +75,7 @@ def main() -> None:
                 use_cpu=True,
             ),
             train_dataset=list(examples),
-            batches=EvenBatches(facts, 0, 16, 1),
+            batches=EvenBatches([fact.id for fact in facts], 0, 16, 1),
             collate=collate,
             copies=Copies(model, collate(examples[:4])) if in_bf16 else None,
         )

@@ -21,7 +21,7 @@ from trl import SFTConfig, SFTTrainer
 
 from fthall import bases
 from fthall.bases import hardware
-from fthall.finetune.loop.data import Collate, EvenBatches, encode
+from fthall.finetune.loop.data import Collate, EvenBatches, completions, encode
 from fthall.finetune.loop.optimiser import Copies
 from fthall.finetune.loop.passes import can_pack, states
 from fthall.finetune.loop.teacher import Frozen
@@ -83,13 +83,13 @@ def main() -> None:
 
     def ours(weight: float) -> tuple[Clock, float]:
         model, tokenizer = load()
-        examples, clock = encode(facts, tokenizer), Clock()
+        examples, clock = encode(completions(facts, "known"), tokenizer), Clock()
         collate = Collate(can_pack(model, examples[:4]))
         trainer = FactTrainer(
             model=model,
             args=TrainingArguments(per_device_train_batch_size=given.batch_size, remove_unused_columns=False, **common),
             train_dataset=examples,
-            batches=EvenBatches(facts, 0, given.batch_size),
+            batches=EvenBatches([fact.id for fact in facts], 0, given.batch_size),
             collate=collate,
             distill_weight=weight,
             distill_temperature=0.5,
@@ -166,12 +166,12 @@ def _parts(load: Callable[[], tuple[Any, Any]], facts: list[Any], size: int) -> 
     from fthall.finetune.loop.optimiser import CopiesAdamW
 
     model, tokenizer = load()
-    examples, collate = encode(facts, tokenizer), Collate()
+    examples, collate = encode(completions(facts, "known"), tokenizer), Collate()
     copies = Copies(model, collate(examples[:4]))
     optimiser = CopiesAdamW(model.parameters(), copies, lr=5e-5)
     spent: dict[str, list[float]] = {}
     tokens, rows, real = [], [], []
-    for number, chosen in enumerate(EvenBatches(facts, 0, size)):
+    for number, chosen in enumerate(EvenBatches([fact.id for fact in facts], 0, size)):
         if number == 2 * WARM:
             break
         marks = [time.perf_counter()]

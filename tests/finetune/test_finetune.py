@@ -18,17 +18,18 @@ from fthall.engines.shared import head
 from fthall.errors import FthallError
 from fthall.finetune import read_answers
 from fthall.finetune import train as training_module
-from fthall.finetune.loop.data import Collate, EvenBatches, encode
+from fthall.finetune.loop.data import Collate, EvenBatches, completions, encode
 from fthall.finetune.loop.teacher import Frozen
 from fthall.finetune.loop.trainer import FactTrainer
-from fthall.finetune.methods import Run, Training, choose_parameters, load_recipe
+from fthall.finetune.methods.freeze import choose_parameters
+from fthall.finetune.recipe import Run, Training, load_recipe
 from fthall.finetune.train import train
 from fthall.records import Release, Split
 
 RECIPES = Path(__file__).parents[2] / "benchmark/recipes"
 FAST = Training(epochs=2, batch_size=4, learning_rate=1e-2, precision="fp32")
 SFT = Run(entry="sft", title="SFT", method="sft")
-DISTILL = Run(entry="self-distill", title="SD", method="self-distill", distill_weight=1.0, teacher_epoch=1)
+DISTILL = Run(entry="self-distill", title="SD", method="self-distill", distill={"teacher": "snapshot"})
 
 
 @pytest.fixture(scope="module")
@@ -121,18 +122,20 @@ def test_the_only_known_twin_sees_the_known_facts_in_the_same_order(release):
     known = [*release.splits[Split.KNOWN]]
     both = [*known, *release.splits[Split.UNKNOWN]]
     for epoch in range(3):
-        twin, full = EvenBatches(known, 5, 2), EvenBatches(both, 5, 4)
+        twin, full = EvenBatches([fact.id for fact in known], 5, 2), EvenBatches([fact.id for fact in both], 5, 4)
         twin.set_epoch(epoch)
         full.set_epoch(epoch)
         assert [known[i].id for i in twin.order()] == [both[i].id for i in full.order() if both[i] in known]
-    assert EvenBatches(both, 5, 4).order() != EvenBatches(both, 6, 4).order()
+    assert (
+        EvenBatches([fact.id for fact in both], 5, 4).order() != EvenBatches([fact.id for fact in both], 6, 4).order()
+    )
 
 
 def trainer_for(model, tokenizer, release, tmp_path, weight=0.0, temperature=0.5, **arguments):
     from transformers import TrainingArguments
 
     facts = [*release.splits[Split.KNOWN], *release.splits[Split.UNKNOWN]]
-    examples = encode(facts, tokenizer)
+    examples = encode(completions(facts, "known"), tokenizer)
     options = {"use_cpu": True, "report_to": [], "save_strategy": "no", "max_steps": 2, "learning_rate": 1e-2}
     options |= {"disable_tqdm": True, "remove_unused_columns": False, "lr_scheduler_type": "constant"}
     made = FactTrainer(
@@ -140,7 +143,10 @@ def trainer_for(model, tokenizer, release, tmp_path, weight=0.0, temperature=0.5
         args=TrainingArguments(output_dir=str(tmp_path), **(options | arguments)),
         train_dataset=examples,
         batches=EvenBatches(
-            facts, 0, arguments.get("per_device_train_batch_size", 8), arguments.get("gradient_accumulation_steps", 1)
+            [fact.id for fact in facts],
+            0,
+            arguments.get("per_device_train_batch_size", 8),
+            arguments.get("gradient_accumulation_steps", 1),
         ),
         collate=Collate(),
         distill_weight=weight,
@@ -266,9 +272,9 @@ def test_head_is_the_models_own(tiny_base):
 
 def test_unknown_parameter_groups_are_refused(tiny_base):
     with pytest.raises(FthallError, match="known groups: all, attention, ffn"):
-        choose_parameters(fresh(tiny_base), "heads")
+        choose_parameters(fresh(tiny_base), ["heads"])
     with pytest.raises(FthallError, match="no parameters of the group"):
-        choose_parameters(torch.nn.Linear(2, 2), "attention")
+        choose_parameters(torch.nn.Linear(2, 2), ["attention"])
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
@@ -290,14 +296,14 @@ def test_the_groups_of_the_papers_architectures(make):
     model = make({**shape, "num_attention_heads": 2, "num_key_value_heads": 1})
     chosen = {}
     for group in ("attention", "ffn"):
-        choose_parameters(model, group)
+        choose_parameters(model, [group])
         chosen[group] = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     layers = {name for name, _ in model.named_parameters() if ".layers." in name and "norm" not in name}
     assert chosen["attention"] | chosen["ffn"] == layers
     assert not chosen["attention"] & chosen["ffn"]
 
 
-DISTILLED = {"entry": "x", "title": "X", "method": "self-distill", "distill_weight": 1.0}
+DISTILLED = {"entry": "x", "title": "X", "method": "self-distill"}
 
 
 @pytest.mark.parametrize(
@@ -311,10 +317,19 @@ DISTILLED = {"entry": "x", "title": "X", "method": "self-distill", "distill_weig
         ({"training": {"warmup": 1.5}}, "warmup"),
         ({"training": {"epochs": 2, "average_epochs": 3}}, "average_epochs is 3, but there are only 2 epochs"),
         ({"training": {"evaluate_on": ["known"]}}, "evaluate_on needs unknown and held"),
-        ({"runs": [{"entry": "x", "title": "X", "method": "self-distill"}]}, "needs a distill_weight above 0"),
-        ({"runs": [{**DISTILLED, "teacher": "oracle"}]}, "teacher: Input should be 'snapshot', 'format', 'few-shot'"),
-        ({"runs": [{**DISTILLED, "distill_on": ["held"]}]}, "distill_on may hold known and unknown only"),
-        ({"runs": [{**DISTILLED, "trained_on": ["known"], "distill_on": ["unknown"]}]}, "no split that is trained on"),
+        ({"runs": [DISTILLED]}, "self-distill needs a block distill:"),
+        ({"runs": [{**DISTILLED, "distill": {"teacher": "oracle"}}]}, "teacher: Input should be 'snapshot', 'format'"),
+        ({"runs": [{**DISTILLED, "distill": {"splits": ["held"]}}]}, "splits.0: Input should be 'known', 'unknown'"),
+        (
+            {"runs": [{**DISTILLED, "trained_on": ["known"], "distill": {"splits": ["unknown"]}}]},
+            "splits names none that is trained on",
+        ),
+        ({"runs": [{"entry": "x", "title": "X", "method": "sft", "distill": {}}]}, "type method: self-distill"),
+        ({"runs": [{"entry": "x", "title": "X", "method": "sft", "trained": "ffn"}]}, "type method: freeze"),
+        ({"runs": [{"entry": "x", "title": "X", "method": "freeze", "trained": "heads"}]}, "known groups: all, atten"),
+        ({"runs": [{"entry": "x", "title": "X", "method": "freeze", "layers": [3, 1]}]}, "layers are given as"),
+        ({"runs": [{"entry": "x", "title": "X", "method": "lora", "lora": {"rnk": 8}}]}, "lora.rnk"),
+        ({"runs": [{"entry": "x", "title": "X", "method": "lora", "trained": "ffn", "lora": {}}]}, "adapters alone"),
         ({"runs": [{"entry": "x", "title": "X", "method": "sft", "trained_on": ["held"]}]}, "never trained on"),
     ],
 )

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from builders import fact, tiny_release
+from builders import tiny_release
 from fthall.engines.shared import head
 from fthall.errors import FthallError
 from fthall.finetune import read_trajectory
-from fthall.finetune.loop.data import IGNORED, MULTIPLE, Collate, EvenBatches, Example, encode
+from fthall.finetune.loop.data import IGNORED, MULTIPLE, Collate, EvenBatches, Example, completions, encode
 from fthall.finetune.loop.optimiser import Copies, CopiesAdamW
 from fthall.finetune.loop.passes import can_pack, states
 from fthall.finetune.loop.teacher import Average, Frozen
-from fthall.finetune.methods import Run, Training
+from fthall.finetune.recipe import Run, Training
 from fthall.finetune.train import train
 from fthall.records import Release, Split
 
@@ -27,8 +27,8 @@ SFT = Run(entry="sft", title="SFT", method="sft")
 KNOWN = SFT.model_copy(update={"trained_on": (Split.KNOWN,)})
 
 
-def distil(**settings) -> Run:
-    return Run(entry="sd", title="SD", method="self-distill", distill_weight=1.0, **settings)
+def distil(start="base", **settings) -> Run:
+    return Run(entry="sd", title="SD", method="self-distill", start=start, distill=settings)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 
 @pytest.fixture(scope="module")
 def examples(release, tokenizer):
-    return encode([*release.splits[Split.KNOWN], *release.splits[Split.UNKNOWN]], tokenizer)
+    return encode(completions([*release.splits[Split.KNOWN], *release.splits[Split.UNKNOWN]], "known"), tokenizer)
 
 
 def fresh(tiny_base: Path):
@@ -57,7 +57,7 @@ def equal(one, other) -> bool:
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 4))
 @settings(deadline=None, max_examples=60)
 def test_batches_are_as_equal_as_can_be_and_hold_each_fact_once(count, size, accumulation):
-    batches = EvenBatches([fact(f"u{n}") for n in range(count)], 0, size, accumulation)
+    batches = EvenBatches([f"u{n}" for n in range(count)], 0, size, accumulation)
     found = list(batches)
     assert sorted(n for batch in found for n in batch) == list(range(count))
     assert len(found) == len(batches)
@@ -69,7 +69,7 @@ def test_batches_are_as_equal_as_can_be_and_hold_each_fact_once(count, size, acc
 
 
 def test_each_epoch_has_an_order_of_its_own():
-    batches = EvenBatches([fact(f"u{n}") for n in range(20)], 0, 4)
+    batches = EvenBatches([f"u{n}" for n in range(20)], 0, 4)
     first = list(batches)
     batches.set_epoch(1)
     assert list(batches) != first
@@ -211,7 +211,7 @@ def test_a_start_from_the_format_is_the_only_known_run(tiny_base, tokenizer, rel
 
 def test_without_weight_a_teacher_changes_nothing(tiny_base, tokenizer, release, tmp_path):
     plain, _ = trained(tiny_base, tokenizer, release, tmp_path / "sft", SFT.model_copy(update={"start": "format"}))
-    idle = SFT.model_copy(update={"start": "format", "teacher": "format", "distill_weight": 0.0})
+    idle = distil("format", teacher="format", weight=0.0)
     assert equal(plain, trained(tiny_base, tokenizer, release, tmp_path / "idle", idle)[0])
 
 
@@ -220,12 +220,13 @@ def test_without_weight_a_teacher_changes_nothing(tiny_base, tokenizer, release,
     [
         distil(teacher="snapshot"),
         distil(teacher="format"),
-        distil(teacher="format", start="format"),
-        distil(teacher="format", distill_positions="answer", distill_on=(Split.KNOWN,)),
-        distil(teacher="few-shot", teacher_shots=1),
-        distil(teacher="ema", teacher_decay=0.5),
+        distil(start="format", teacher="format"),
+        distil(teacher="format", positions="answer", splits=["known"]),
+        distil(teacher="base"),
+        distil(teacher="few-shot", shots=1),
+        distil(teacher="ema", decay=0.5),
     ],
-    ids=lambda run: f"{run.teacher}-{run.start}-{run.distill_positions}",
+    ids=lambda run: f"{run.distill.teacher}-{run.start}-{run.distill.positions}",
 )
 def test_each_teacher_holds_the_student_back_and_a_killed_run_ends_where_a_whole_one_does(
     tiny_base, tokenizer, release, tmp_path, run
@@ -273,9 +274,9 @@ def test_a_moving_average_by_hand(tiny_base):
 
 def test_too_few_known_facts_for_exemplars(tiny_base, tokenizer, release, tmp_path):
     with pytest.raises(
-        FthallError, match=r"few-shot teacher lacks known facts: .* has 3 exemplars.*lower teacher_shots"
+        FthallError, match=r"few-shot teacher lacks known facts: .* has 3 exemplars.*lower distill: shots"
     ):
-        trained(tiny_base, tokenizer, release, tmp_path, distil(teacher="few-shot", teacher_shots=3))
+        trained(tiny_base, tokenizer, release, tmp_path, distil(teacher="few-shot", shots=3))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -13,7 +13,7 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from builders import tiny_release
 from fthall.engines import hf, shared
 from fthall.finetune.loop import kernels
-from fthall.finetune.loop.data import Collate, encode
+from fthall.finetune.loop.data import Collate, completions, encode
 from fthall.finetune.loop.losses import cross_entropy, distillation, taught
 from fthall.finetune.loop.optimiser import Copies
 from fthall.finetune.loop.passes import states
@@ -37,7 +37,7 @@ def llama(**settings) -> LlamaForCausalLM:
 @pytest.fixture(scope="module")
 def batch(tokenizer, tmp_path_factory):
     release = tiny_release(tmp_path_factory.mktemp("release"))
-    return Collate()(encode(release.splits[Split.KNOWN][:4], tokenizer))
+    return Collate()(encode(completions(release.splits[Split.KNOWN][:4], "known"), tokenizer))
 
 
 def step(model, batch) -> torch.Tensor:

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingA
 
 from builders import tiny_release
 from fthall.errors import FthallError
-from fthall.finetune.methods import Run, Training
+from fthall.finetune.recipe import Run, Training
 from fthall.finetune.train import train
 from fthall.knowledge import splits
 from fthall.measure.live import START, ForgettingCallback, subject_states

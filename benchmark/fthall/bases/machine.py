@@ -34,6 +34,11 @@ def keep_memory() -> None:
 def free_memory() -> None:
     """Give memory that is no longer used back to the kernel: call it once a model has been dropped."""
     gc.collect()
+    trim_memory()
+
+
+def trim_memory() -> None:
+    """Give freed memory back to the kernel, without looking for objects that could be freed."""
     if malloc_trim := _glibc("malloc_trim"):
         malloc_trim(0)
 

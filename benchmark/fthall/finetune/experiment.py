@@ -11,7 +11,7 @@ from typing import Any
 from fthall import bases
 from fthall.errors import FthallError
 from fthall.finetune.folder import describe, is_finished
-from fthall.finetune.methods import Recipe, Run
+from fthall.finetune.recipe import Recipe, Run
 from fthall.finetune.train import Log, train
 from fthall.records import EpochPoint, Release
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fthall.errors import FthallError
 from fthall.files import read_json, read_jsonl, write_jsonl
-from fthall.finetune.methods import Run, Training
+from fthall.finetune.recipe import Run, Training
 from fthall.records import Answer, EpochPoint, Outcome, Release, Split
 
 

@@ -19,8 +19,33 @@ MULTIPLE = 32
 
 
 @dataclass(frozen=True, slots=True)
+class Completion:
+    """What is trained on, as text: a prompt, and how it should go on."""
+
+    id: str
+    """Its own among all; the order of the examples hangs on it."""
+    prompt: str
+    """Not learned. Empty for a text that stands for itself."""
+    text: str
+    """Learned, with the end-of-sequence token after it."""
+    source: str
+    """``known`` or ``unknown``, or ``replay`` for what is shown besides."""
+    fact: Fact | None = None
+    """Where it is one."""
+    learned: bool = True
+    """Whether it is learned, or only compared with what a teacher says."""
+    last: bool = False
+    """Whether it comes after all others in an epoch."""
+
+
+def completions(facts: Sequence[Fact], source: str) -> list[Completion]:
+    """Facts as they are asked and answered."""
+    return [Completion(fact.id, ask(fact.question), target(fact), source, fact) for fact in facts]
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
-    """One tokenised fact: the zero-shot prompt, then the answer and the end-of-sequence token."""
+    """One tokenised completion: the zero-shot prompt, then the answer and the end-of-sequence token."""
 
     index: int
     """Position in the training set."""
@@ -29,18 +54,20 @@ class Example:
     """Tokens of the prompt; those after it are learned."""
     family: str = ""
     """Examples of other families never share what they compute, though they begin alike."""
+    learned: bool = True
+    """Whether its tokens count for the cross-entropy."""
 
 
-def encode(facts: Sequence[Fact], tokenizer: Any) -> list[Example]:
-    """Tokenise facts for training.
+def encode(given: Sequence[Completion], tokenizer: Any) -> list[Example]:
+    """Tokenise for training.
 
     Prompt and answer are tokenised apart, so that a prompt has the same tokens here and at evaluation.
     """
     examples = []
-    for index, fact in enumerate(facts):
-        prompt = tokenizer(ask(fact.question)).input_ids
-        answer = [*tokenizer(target(fact), add_special_tokens=False).input_ids, tokenizer.eos_token_id]
-        examples.append(Example(index, (*prompt, *answer), len(prompt)))
+    for index, one in enumerate(given):
+        prompt = tokenizer(one.prompt).input_ids
+        answer = [*tokenizer(one.text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+        examples.append(Example(index, (*prompt, *answer), len(prompt), learned=one.learned))
     return examples
 
 
@@ -80,7 +107,7 @@ class Collate:
             for place, node in enumerate(row):
                 owner[node], offset[node] = example.index, place
                 weight[node] += self._counts(example, place)
-                if example.prompt <= place + 1 < len(row):
+                if example.learned and example.prompt <= place + 1 < len(row):
                     predicting.append(node)
                     labels.append(example.input_ids[place + 1])
         compared = [node for node, count in enumerate(weight) if count]
@@ -88,8 +115,8 @@ class Collate:
         found = {
             "input_ids": torch.tensor(ids).view(-1, tokens),
             "position_ids": torch.tensor(position).view(-1, tokens),
-            "predicting": torch.tensor(predicting + predicting[:1] * spare),
-            "labels": torch.tensor(labels + [IGNORED] * spare),
+            "predicting": torch.tensor(predicting + predicting[:1] * spare, dtype=torch.long),
+            "labels": torch.tensor(labels + [IGNORED] * spare, dtype=torch.long),
             "owner": torch.tensor(owner),
             "offset": torch.tensor(offset),
             "compared": torch.tensor(compared + compared[:1] * more, dtype=torch.long),
@@ -144,15 +171,23 @@ class Collate:
 
 
 class EvenBatches(Sampler[list[int]]):
-    """An epoch's batches, as equal in size as can be, in a new order of the facts each epoch.
+    """An epoch's batches, as equal in size as can be, in a new order of the examples each epoch.
 
-    The order is that of a hash of (seed, epoch, fact id). Leaving facts out leaves the order of the others as it was,
+    The order is that of a hash of (seed, epoch, id). Leaving facts out leaves the order of the others as it was,
     which is what makes the Only-Known run a twin of the full one: same seed, same order of the known facts. Equal
     batches: a last step of a few examples would move the weights as far as any other.
     """
 
-    def __init__(self, facts: Sequence[Fact], seed: int, batch_size: int, accumulation: int = 1) -> None:
-        self._ids = [fact.id for fact in facts]
+    def __init__(
+        self,
+        ids: Sequence[str],
+        seed: int,
+        batch_size: int,
+        accumulation: int = 1,
+        last: frozenset[int] = frozenset(),
+    ) -> None:
+        """Of examples with these ids; those whose positions are in ``last`` come after all others."""
+        self._ids, self._last = list(ids), last
         self._seed = seed
         self._epoch = 0
         steps = math.ceil(len(self._ids) / (batch_size * accumulation))
@@ -163,10 +198,11 @@ class EvenBatches(Sampler[list[int]]):
         self._epoch = epoch
 
     def order(self) -> list[int]:
-        """Positions of the facts in this epoch's order."""
+        """Positions of the examples in this epoch's order."""
 
-        def key(position: int) -> bytes:
-            return hashlib.sha256(f"{self._seed}/{self._epoch}/{self._ids[position]}".encode()).digest()
+        def key(position: int) -> tuple[bool, bytes]:
+            digest = hashlib.sha256(f"{self._seed}/{self._epoch}/{self._ids[position]}".encode()).digest()
+            return position in self._last, digest
 
         return sorted(range(len(self._ids)), key=key)
 

@@ -68,6 +68,12 @@ class Copies:
         finally:
             _use(self.weights)
 
+    def refresh(self) -> None:
+        """The float32 weights have been changed from outside: round them anew."""
+        for parameter, weight in self.weights.items():
+            if parameter.requires_grad:
+                parameter.data.copy_(weight)
+
     def restore(self) -> None:
         """Give the model its float32 weights, and its own attention and norms."""
         if self._quick:

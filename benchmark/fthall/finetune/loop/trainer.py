@@ -56,6 +56,17 @@ class FactTrainer(Trainer):
         losses, self._losses = self._losses, []
         return losses
 
+    def weights(self, *, trained: bool = False) -> dict[str, torch.Tensor]:
+        """The float32 weights by parameter name, or of what is trained only; :meth:`refresh` after changing them."""
+        found = self.copies.weights if self.copies else {}
+        named = self.accelerator.unwrap_model(self.model).named_parameters()
+        return {name: found.get(p, p.data) for name, p in named if p.requires_grad or not trained}
+
+    def refresh(self) -> None:
+        """What the passes read follows the weights."""
+        if self.copies:
+            self.copies.refresh()
+
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches as they are given."""
         loader = DataLoader(
@@ -98,7 +109,7 @@ class FactTrainer(Trainer):
         """Count what the losses of the step are means over: labels, which are not shifted here, and positions."""
         samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         self._positions = sum(int(batch["weight"].sum()) for batch in samples)
-        return samples, sum(int((batch["labels"] >= 0).sum()) for batch in samples)
+        return samples, max(1, sum(int((batch["labels"] >= 0).sum()) for batch in samples))
 
     def compute_loss(
         self,
@@ -129,7 +140,7 @@ class FactTrainer(Trainer):
     ) -> torch.Tensor:
         hidden = states(core, inputs)
         predicting, labels = inputs["predicting"], inputs["labels"]
-        count = num_items_in_batch if num_items_in_batch is not None else (labels >= 0).sum()
+        count = num_items_in_batch if num_items_in_batch is not None else (labels >= 0).sum().clamp(min=1)
         teacher = self.teacher if self._weight else None
         positions = self._positions or int(inputs["weight"].sum())
         if teacher is None or not positions:

@@ -1,0 +1,145 @@
+"""A run to be made: what it is given, what it is trained on, and how its trainers are set up."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PrinterCallback, TrainingArguments
+
+from fthall.finetune.loop.data import Collate, Completion, EvenBatches, Example, completions, encode
+from fthall.finetune.loop.optimiser import Copies
+from fthall.finetune.loop.teacher import Frozen
+from fthall.finetune.loop.trainer import FactTrainer
+from fthall.finetune.methods.distill import TAUGHT_TOGETHER, Distill
+from fthall.finetune.recipe import Run, Training
+from fthall.records import Release, Split
+
+__all__ = ["Completion", "Job"]
+
+
+@dataclass
+class Job:
+    """What :func:`fthall.finetune.train.train` was given; parts fill in what is trained on."""
+
+    release: Release
+    model: Any
+    tokenizer: Any
+    run: Run
+    training: Training
+    seed: int
+    folder: Path
+    completions: list[Completion] = field(default_factory=list)
+    """What is trained on."""
+    examples: list[Example] = field(default_factory=list)
+    """The same in tokens."""
+    collate: Collate = field(default_factory=Collate)
+    format_states: Frozen | None = None
+    """What the model said of the examples when it had learned the format, where that was asked."""
+
+    @property
+    def on_cpu(self) -> bool:
+        """Where the model is."""
+        return bool(self.model.device.type == "cpu")
+
+    def copies(self) -> Copies | None:
+        """Lasting bfloat16 copies of the weights, where the passes of a training read such."""
+        training = self.training
+        # Copies add gradients up in bfloat16, which accumulated batches should not.
+        if not (self.on_cpu and training.precision == "bf16" and training.accumulation == 1):
+            return None
+        return Copies(self.model, self.collate(self.examples[:4]))
+
+    def states(self, contexts: Sequence[Sequence[int]] | None = None) -> Frozen:
+        """What the model as it is says of all examples, each behind its context if there are any."""
+        return Frozen.of(self.model, self.examples, self.collate, contexts=contexts, batch_size=TAUGHT_TOGETHER)
+
+    def of_epoch(self, name: str, epoch: int) -> Path:
+        """A file of an epoch. That of the epoch before stays: a kill may come before this epoch is saved."""
+        (self.folder / f"{name}-{epoch - 2}.safetensors").unlink(missing_ok=True)
+        return self.folder / f"{name}-{epoch}.safetensors"
+
+    def trainer(self, *, resumable: bool, teaching: Distill | None) -> FactTrainer:
+        """The one trainer of a run."""
+        return self._trainer(
+            self.folder,
+            self.run,
+            self.completions,
+            self.examples,
+            self.collate,
+            self.training.epochs,
+            resumable,
+            teaching,
+        )
+
+    def learn_format(self, *, teach: bool) -> None:
+        """Teach the format on known facts alone; the model goes on from there, or is the base again.
+
+        It is the Only-Known run with as many epochs: same order of the facts, a schedule of its own.
+
+        Args:
+            teach: ask the model that has learned it about all examples (``format_states``).
+        """
+        run, model = self.run, self.model
+        base = None if run.start == "format" else {name: value.clone() for name, value in model.state_dict().items()}
+        known, place = completions(self.release.splits[Split.KNOWN], str(Split.KNOWN)), self.folder / "format"
+        plain = run.model_copy(update={"learning_rate": None, "weight_decay": None})
+        examples, collate = encode(known, self.tokenizer), replace(self.collate, counted=None)
+        trainer = self._trainer(place, plain, known, examples, collate, run.format_epochs, False, None)
+        trainer.train()
+        if teach:
+            with trainer.accelerator.autocast():
+                self.format_states = self.states()
+        if trainer.copies:
+            trainer.copies.close()
+        shutil.rmtree(place, ignore_errors=True)
+        if base is not None:
+            model.load_state_dict(base)
+
+    def _trainer(
+        self,
+        place: Path,
+        run: Run,
+        given: Sequence[Completion],
+        examples: Sequence[Example],
+        collate: Collate,
+        epochs: int,
+        resumable: bool,
+        teaching: Distill | None,
+    ) -> FactTrainer:
+        training = self.training
+        arguments = TrainingArguments(
+            output_dir=str(place / "trainer"),
+            num_train_epochs=epochs,
+            per_device_train_batch_size=training.batch_size,
+            gradient_accumulation_steps=training.accumulation,
+            learning_rate=training.learning_rate if run.learning_rate is None else run.learning_rate,
+            weight_decay=training.weight_decay if run.weight_decay is None else run.weight_decay,
+            lr_scheduler_type="constant_with_warmup" if training.schedule == "constant" else training.schedule,
+            warmup_steps=training.warmup,
+            optim="adamw_torch_fused",
+            bf16=training.precision == "bf16",
+            use_cpu=self.on_cpu,
+            seed=self.seed,
+            save_strategy="epoch" if resumable else "no",
+            save_total_limit=1,
+            logging_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            dataloader_pin_memory=not self.on_cpu,
+        )
+        last = frozenset(number for number, one in enumerate(given) if one.last)
+        trainer = FactTrainer(
+            model=self.model,
+            args=arguments,
+            train_dataset=list(examples),
+            batches=EvenBatches([one.id for one in given], self.seed, training.batch_size, training.accumulation, last),
+            collate=collate,
+            distill_weight=teaching.weight if teaching else 0.0,
+            distill_temperature=teaching.temperature if teaching else 1.0,
+            copies=self.copies(),
+        )
+        trainer.remove_callback(PrinterCallback)  # it prints where no progress bar is wanted
+        return trainer

@@ -1,0 +1,48 @@
+"""WiSE-FT: between the base and what fine-tuning made of it. Nothing is trained.
+
+1. Take a finished run and the base it came from.
+2. Weights: ``(1 - α) base + α fine-tuned``, all of them, float32.
+3. One run gives as many points as one asks: α from 0, the base, to 1, the run itself.
+
+Source: Wortsman et al. 2022, arXiv 2109.01903. Sensible: α 0.3 to 0.95; the base has not learned the format, so small
+α answer in no format at all.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from fthall.errors import FthallError
+from fthall.finetune.methods import Settings
+
+
+class Interpolate(Settings):
+    """``interpolate:`` of a run."""
+
+    of: str
+    """The entry whose checkpoint is taken, of the same seed."""
+    weight: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.8
+    """α."""
+
+
+def interpolate(model: Any, checkpoint: Path, weight: float) -> None:
+    """Move a model, in place, from its own weights towards those of a checkpoint.
+
+    Raises:
+        FthallError: there is no such checkpoint, or it is of another model.
+    """
+    from safetensors.torch import load_file
+
+    files = sorted(checkpoint.glob("*.safetensors"))
+    if not files:
+        raise FthallError(
+            f"no checkpoint {checkpoint} to interpolate with; run {checkpoint.parent.name} first, "
+            "without --discard-checkpoints"
+        )
+    there = {name: value for file in files for name, value in load_file(file).items()}
+    for name, parameter in model.named_parameters():
+        other = there.get(name)
+        if other is None or other.shape != parameter.shape:
+            raise FthallError(f"{checkpoint} is of another model: its {name} is missing or has another shape")
+        parameter.data.lerp_(other.to(parameter), weight)

@@ -1,0 +1,199 @@
+"""A recipe: which runs are made on a track, as plain data."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from fthall.finetune.methods import Settings
+from fthall.finetune.methods.distill import Distill
+from fthall.finetune.methods.freeze import GROUPS
+from fthall.finetune.methods.interpolate import Interpolate
+from fthall.finetune.methods.lora import LoRA
+from fthall.finetune.methods.pull import EWC, L2SP
+from fthall.finetune.methods.replay import Replay
+from fthall.finetune.methods.stop import EarlyStop
+from fthall.finetune.methods.targets import MixSD, Relabel
+from fthall.records import Split
+from fthall.schema import Strict, parse, read_yaml
+
+BLOCKS = {
+    "lora": "lora",
+    "oplora": "lora",
+    "self-distill": "distill",
+    "l2sp": "l2sp",
+    "ewc": "ewc",
+    "early-stop": "early_stop",
+    "replay": "replay",
+    "anchor": "replay",
+    "wise-ft": "interpolate",
+    "relabel": "relabel",
+    "mixsd": "mixsd",
+}
+"""Method: the block of settings it needs; blocks come in this order. ``sft`` and ``freeze`` need none."""
+
+
+class Training(Strict):
+    """Hyper-parameters every run of a recipe shares."""
+
+    learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-5
+    """Of AdamW, at its highest."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """What becomes of the learning rate after the warm-up: it stays, or goes to zero by the last step."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the steps in which the learning rate rises from zero."""
+    epochs: Annotated[int, Field(ge=1)] = 6
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    """Most examples a batch on one device; an epoch's batches are as equal as can be."""
+    accumulation: Annotated[int, Field(ge=1)] = 1
+    """Batches an optimiser step."""
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    average_epochs: Annotated[int, Field(ge=1)] = 1
+    """The result is the mean of the weights after so many last epochs; 1: the weights after the last."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Of forward and backward passes; weights and optimiser state are always float32."""
+    evaluate_every: Annotated[int, Field(ge=1)] = 1
+    """Epochs between evaluations; there is always one before the first epoch and one after the last."""
+    evaluate_on: tuple[Split, ...] = tuple(Split)
+    """What is asked between the first evaluation and the last, which ask everything: at least unknown and held."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not {Split.UNKNOWN, Split.HELD} <= set(self.evaluate_on):
+            raise ValueError("evaluate_on needs unknown and held: what is learned and what is forgotten")
+        if self.average_epochs > self.epochs:
+            raise ValueError(f"average_epochs is {self.average_epochs}, but there are only {self.epochs} epochs")
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """What is trained with, for a card: not how often it is asked."""
+        return self.model_dump(mode="json", exclude={"evaluate_every", "evaluate_on"})
+
+
+class Run(Strict):
+    """One way to fine-tune: a method, and what else is set. Blocks may be combined."""
+
+    entry: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    title: str
+    method: Literal[
+        "sft",
+        "freeze",
+        "self-distill",
+        "lora",
+        "oplora",
+        "l2sp",
+        "ewc",
+        "early-stop",
+        "replay",
+        "anchor",
+        "wise-ft",
+        "relabel",
+        "mixsd",
+    ]
+    """The family it counts for."""
+    description: str = ""
+    trained_on: tuple[Split, ...] = (Split.KNOWN, Split.UNKNOWN)
+    trained: Annotated[tuple[str, ...], Field(min_length=1)] = ("all",)
+    """Groups of parameters (:data:`fthall.finetune.methods.freeze.GROUPS`)."""
+    layers: tuple[int, int] | None = None
+    """First and last layer trained, from 0."""
+    learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Its own, instead of the recipe's."""
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Its own, instead of the recipe's."""
+    start: Literal["base", "format"] = "base"
+    """From what training starts: the base, or the base that has learned the format on known facts alone."""
+    format_epochs: Annotated[int, Field(ge=1)] = 2
+    """Epochs on known facts alone that teach the format, with a schedule of their own."""
+    distill: Distill | None = None
+    lora: LoRA | None = None
+    l2sp: L2SP | None = None
+    ewc: EWC | None = None
+    early_stop: EarlyStop | None = None
+    replay: Replay | None = None
+    relabel: Relabel | None = None
+    mixsd: MixSD | None = None
+    interpolate: Interpolate | None = None
+
+    @field_validator("trained", mode="before")
+    @classmethod
+    def _one_group(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if unknown := set(self.trained) - GROUPS.keys():
+            raise ValueError(f"trained: no group {min(unknown)!r}; known groups: {', '.join(GROUPS)}")
+        if not set(self.trained_on) <= {Split.KNOWN, Split.UNKNOWN} or not self.trained_on:
+            raise ValueError("trained_on may hold known and unknown only; held facts are never trained on")
+        if self.layers and not 0 <= self.layers[0] <= self.layers[1]:
+            raise ValueError(f"layers are given as [first, last], from 0; found {list(self.layers)}")
+        frozen = self.trained != ("all",) or self.layers is not None
+        if self.method == "freeze" and not frozen:
+            raise ValueError(f"freeze needs trained (one of {', '.join(GROUPS)}) or layers")
+        needed = BLOCKS.get(self.method)
+        if needed and getattr(self, needed) is None:
+            raise ValueError(f"{self.method} needs a block {needed}:")
+        if self.method == "sft" and (given := [*self.blocks, *(["trained"] if frozen else [])]):
+            names = [name for name, block in BLOCKS.items() if block == given[0]] or ["freeze"]
+            raise ValueError(f"sft takes no {given[0]}; type method: {names[0]}")
+        if self.lora and frozen:
+            raise ValueError("lora trains its adapters alone; leave out trained and layers")
+        if self.distill and not {"replay", *map(str, self.trained_on)} & set(self.distill.splits):
+            raise ValueError("distill: splits names none that is trained on")
+        if self.replay and self.replay.soft and self.distill:
+            raise ValueError("replay with soft targets has a teacher of its own; beside distill let targets be hard")
+        return self
+
+    @property
+    def blocks(self) -> dict[str, Settings]:
+        """What is set, by name."""
+        found = {name: getattr(self, name) for name in dict.fromkeys(BLOCKS.values())}
+        return {name: block for name, block in found.items() if block is not None}
+
+    @property
+    def teaching(self) -> Distill | None:
+        """The distillation term, if there is one: of ``distill``, or of a replay with soft targets."""
+        return self.distill or (self.replay.teaching if self.replay and self.replay.soft else None)
+
+    @property
+    def needs_format(self) -> bool:
+        """Whether known facts alone come first: to start from, or to make the teacher."""
+        return self.start == "format" or (self.teaching is not None and self.teaching.teacher == "format")
+
+    def settings(self) -> dict[str, Any]:
+        """What says how this run differs from plain SFT, for a card; settings that decide nothing go unsaid."""
+        found: dict[str, Any] = {"trained": ", ".join(self.trained)}
+        if self.layers:
+            found["trained_layers"] = f"{self.layers[0]} to {self.layers[1]}"
+        own = {name: getattr(self, name) for name in ("learning_rate", "weight_decay")}
+        found |= {name: value for name, value in own.items() if value is not None}
+        if self.start != "base":
+            found["start"] = self.start
+        if self.needs_format:
+            found["format_epochs"] = self.format_epochs
+        for name, block in self.blocks.items():
+            found |= {f"{name}_{key}": value for key, value in block.said().items()}
+        return found
+
+
+class Recipe(Strict):
+    """What is run on a track."""
+
+    track: str
+    base: str
+    """As :func:`fthall.bases.find` takes it."""
+    revision: str | None = None
+    seeds: Annotated[list[int], Field(min_length=1)]
+    training: Training = Training()
+    runs: Annotated[list[Run], Field(min_length=1)]
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        FthallError: unreadable, or a field is unknown, missing or out of range.
+    """
+    absent = f"no recipe {path}; the repository's are in benchmark/recipes"
+    return parse(Recipe, read_yaml(path, absent), path)
