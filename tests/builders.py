@@ -66,7 +66,7 @@ def tiny_labels() -> pd.DataFrame:
     return labels_of(facts, {f.id: Category.UNKNOWN if f.id in unknown else Category.HIGHLY_KNOWN for f in facts})
 
 
-def tiny_release(tmp_path: Path, *, track: str = TRACK, texts: bool = True) -> Release:
+def tiny_release(tmp_path: Path, *, track: str = TRACK, texts: bool = True, base_sha: str = BASE_SHA) -> Release:
     """Build a release in ``tmp_path/release`` with 3 known, 3 unknown, 4 held and 2 held_val facts."""
     return splits.build(
         tmp_path / "release",
@@ -75,7 +75,7 @@ def tiny_release(tmp_path: Path, *, track: str = TRACK, texts: bool = True) -> R
         labels=tiny_labels(),
         sizes=SIZES,
         source={"name": track.split("/", maxsplit=1)[0], "license": "CC BY 4.0"},
-        base={"name": "tiny", "weights_sha256": BASE_SHA},
+        base={"name": "tiny", "weights_sha256": base_sha},
         slick={"preset": "custom", "runs": 2, "shots": 3, "seed": 0, "max_new_tokens": 16, "dtype": "float32"},
         texts=texts,
     )

@@ -190,3 +190,22 @@ def test_the_numbers_of_the_training_page_are_those_of_the_committed_results():
     apart = max(abs(point["held"][0] - point["held"][1]) for point in same["trajectory"])
     rows.append(f"differs by more than {apart:.1f} points")
     assert [row for row in rows if row not in page] == []
+
+
+def test_the_page_of_ways_to_fine_tune_names_every_method_and_its_recipe_loads(tmp_path):
+    import typing
+
+    import yaml
+
+    from fthall.finetune.recipe import BLOCKS, Run, load_recipe
+
+    page = (ROOT / "leaderboard/pages/finetuning.md").read_text(encoding="utf-8")
+    rows = {
+        line.split("|")[1].strip(" `"): line for line in page.splitlines() if line.startswith("| `") and "|" in line
+    }
+    methods = typing.get_args(Run.model_fields["method"].annotation)
+    assert [*methods] == [name for name in rows if name != "method"]
+    assert [name for name, block in BLOCKS.items() if f"`{block}: {{" not in rows[name]] == []
+    shown = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"track": "t/b", "base": "b", "seeds": [0], **shown}))
+    assert len(load_recipe(tmp_path / "recipe.yaml").runs) == 2

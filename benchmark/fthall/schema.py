@@ -1,5 +1,7 @@
 """Files from strangers: plain YAML only, strict pydantic models, and one clear line for whatever is wrong."""
 
+import typing
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,11 +58,34 @@ def parse(model: type[_Model], value: object, path: Path) -> _Model:
         first = error.errors()[0]
         where = shown(".".join(map(str, first["loc"]))) or "top level"
         value = first["input"]
+        if first["type"] == "extra_forbidden" and (known := _fields(model, first["loc"][:-1])):
+            raise FthallError(f"{path}: {where}: no such field; known are {', '.join(known)}") from None
         whole = isinstance(value, dict | list)
         what = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]  # our own words, alone
         if not (whole and first["type"] == "value_error"):  # these say themselves what they found
             what += f" (found {f'a {type(value).__name__}' if whole else repr(value)[:80]})"
         raise FthallError(f"{path}: {where}: {what}") from None
+
+
+def _fields(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
+    """The fields a record may have at some place within another; none where that is not told by its types."""
+    for part in place:
+        if isinstance(part, str):
+            field = model.model_fields.get(part)
+            inner = [kind for kind in _kinds(field.annotation if field else None) if issubclass(kind, BaseModel)]
+            if len(inner) != 1:
+                return []
+            model = inner[0]
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _kinds(annotation: Any) -> Iterator[type]:
+    """The classes an annotation is made of: those of ``list[Run]`` are ``list`` and ``Run``."""
+    for kind in (annotation, typing.get_origin(annotation)):
+        if isinstance(kind, type) and not typing.get_args(kind):
+            yield kind
+    for argument in typing.get_args(annotation):
+        yield from _kinds(argument)
 
 
 def shown(text: object) -> str:

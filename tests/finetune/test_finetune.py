@@ -310,7 +310,7 @@ DISTILLED = {"entry": "x", "title": "X", "method": "self-distill"}
     ("change", "message"),
     [
         ({"seeds": []}, "seeds"),
-        ({"colour": 1}, "colour"),
+        ({"colour": 1}, "colour: no such field; known are track, base"),
         ({"runs": [{"entry": "x", "title": "X", "method": "magic"}]}, "method"),
         ({"runs": [{"entry": "x", "title": "X", "method": "freeze"}]}, "freeze needs"),
         ({"training": {"schedule": "polynomial"}}, "schedule: Input should be 'constant', 'linear' or 'cosine'"),
@@ -328,7 +328,10 @@ DISTILLED = {"entry": "x", "title": "X", "method": "self-distill"}
         ({"runs": [{"entry": "x", "title": "X", "method": "sft", "trained": "ffn"}]}, "type method: freeze"),
         ({"runs": [{"entry": "x", "title": "X", "method": "freeze", "trained": "heads"}]}, "known groups: all, atten"),
         ({"runs": [{"entry": "x", "title": "X", "method": "freeze", "layers": [3, 1]}]}, "layers are given as"),
-        ({"runs": [{"entry": "x", "title": "X", "method": "lora", "lora": {"rnk": 8}}]}, "lora.rnk"),
+        (
+            {"runs": [{"entry": "x", "title": "X", "method": "lora", "lora": {"rnk": 8}}]},
+            "lora.rnk: no such field; known are rank",
+        ),
         ({"runs": [{"entry": "x", "title": "X", "method": "lora", "trained": "ffn", "lora": {}}]}, "adapters alone"),
         ({"runs": [{"entry": "x", "title": "X", "method": "sft", "trained_on": ["held"]}]}, "never trained on"),
     ],

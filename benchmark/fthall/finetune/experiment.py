@@ -3,6 +3,8 @@
 Tracking is on by default, in a local SQLite store; at any tracking URI; or off.
 """
 
+import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ from fthall.finetune.folder import describe, is_finished
 from fthall.finetune.recipe import Recipe, Run
 from fthall.finetune.train import Log, train
 from fthall.records import EpochPoint, Release
+
+_LOG = logging.getLogger(__name__)
 
 
 def run_one(
@@ -71,22 +75,49 @@ def local_store(folder: Path) -> str:
 
 @contextmanager
 def track(uri: str | None, experiment: str, name: str, parameters: Mapping[str, Any]) -> Iterator[Log | None]:
-    """A run in MLflow: yields what takes its metrics, or None where tracking is off (``uri`` None)."""
-    if uri is None:
+    """A run in MLflow: yields what takes its metrics, or None where tracking is off (``uri`` None) or cannot begin.
+
+    No training ends because a tracking server has gone: that is said once, and the run goes on untracked.
+    """
+    begun = None if uri is None else _kept_on(lambda: _begin(uri, experiment, name, parameters), uri)
+    if begun is None:
         yield None
         return
-    import logging
+    gone: list[int] = []
 
+    def log(values: Mapping[str, float], step: int) -> None:
+        if not gone and _kept_on(lambda: begun.log_metrics(dict(values), step=step) or True, uri) is None:
+            gone.append(step)
+
+    try:
+        yield log
+    except BaseException:
+        if not gone:
+            _kept_on(lambda: begun.end_run("FAILED"), uri)
+        raise
+    if not gone:
+        _kept_on(begun.end_run, uri)
+
+
+def _begin(uri: str, experiment: str, name: str, parameters: Mapping[str, Any]) -> Any:
+    """MLflow, with a run begun."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its own seven take minutes
     import mlflow
 
-    for noisy in ("alembic", "mlflow"):  # creating the store logs every database migration
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Creating the store logs every database migration, and a server that is gone every attempt to reach it.
+    for noisy, level in (("alembic", logging.WARNING), ("mlflow", logging.WARNING), ("urllib3", logging.ERROR)):
+        logging.getLogger(noisy).setLevel(level)
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment(experiment)
-    with mlflow.start_run(run_name=name):
-        mlflow.log_params(dict(parameters))
+    mlflow.start_run(run_name=name)
+    mlflow.log_params(dict(parameters))
+    return mlflow
 
-        def log(values: Mapping[str, float], step: int) -> None:
-            mlflow.log_metrics(dict(values), step=step)
 
-        yield log
+def _kept_on(do: Callable[[], Any], uri: str | None) -> Any:
+    """What it gives; None, and a line in the log, if tracking fails."""
+    try:
+        return do()
+    except Exception as error:  # MLflow, its stores and its HTTP client raise many kinds
+        _LOG.warning("MLflow at %s fails, going on untracked: %s", uri, " ".join(str(error).split())[:200])
+        return None

@@ -30,6 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, default=Path("runs"), help="checkpoints and trajectories")
     submissions_option(parser)
     run_options(parser)
+    parser.add_argument(
+        "--evaluate",
+        choices=("now", "later"),
+        default="now",
+        help="later: train only, where there is no lm-eval; the same command without it finishes the job elsewhere",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -62,8 +68,12 @@ def run(options: argparse.Namespace) -> None:
             ["fthall run", options.recipe.as_posix(), *(f"--{name} {value}" for name, value in instead.items())]
         ),
         resumable=True,
+        evaluated=options.evaluate == "now",
     )
-    say(f"submissions: {options.submissions / release.track}")
+    if options.evaluate == "later":
+        say(f"trained, not evaluated: {options.work}; take it along, and type the same without --evaluate later")
+    else:
+        say(f"submissions: {options.submissions / release.track}")
 
 
 def run_all(
@@ -77,26 +87,30 @@ def run_all(
     options: argparse.Namespace,
     command: str,
     resumable: bool,
+    evaluated: bool = True,
 ) -> float:
     """Every run of a recipe, one after the other, under one progress bar; gives the seconds evaluation took of it."""
     import shutil
 
     from fthall.finetune import read_run
     from fthall.finetune.experiment import local_store, run_one
-    from fthall.submissions.make import from_run
 
+    if not evaluated and options.discard_checkpoints:
+        raise FthallError(
+            "--evaluate later needs the checkpoints that --discard-checkpoints throws away; leave one out"
+        )
     uri = None if options.no_tracking else options.tracking_uri or local_store(work)
     questions = sum(len(facts) for facts in release.splits.values())
     epochs, known = recipe.training.epochs, len(release.splits[Split.KNOWN])
     # One before training; lm-eval's counts for two.
     evaluations = -(-epochs // recipe.training.evaluate_every) + 3
     # One unit is one question answered; a trained example costs about five.
-    units = {
-        run.entry: 5 * epochs * sum(len(release.splits[s]) for s in run.trained_on)
-        + 5 * run.format_epochs * known * run.needs_format
-        + evaluations * questions
-        for run, _ in runs
-    }
+    units = {}
+    for run, _ in runs:
+        facts = sum(len(release.splits[split]) for split in run.trained_on)
+        examples = epochs * round(facts * (1 + (run.replay.share if run.replay else 0)))
+        examples += run.format_epochs * known * run.needs_format
+        units[run.entry] = 4 * questions if run.interpolate else 5 * examples + evaluations * questions
     with display() as progress:
         task = progress.add_task("training and evaluation", total=sum(units[run.entry] for run, _ in runs), rate="")
         done, evaluation = 0, 0.0
@@ -126,6 +140,11 @@ def run_all(
                     on_epoch=on_epoch,
                 )
                 evaluation += read_run(work / folder.name).get("evaluation_seconds", 0.0)
+            done += units[run.entry]
+            if not evaluated:
+                continue
+            from fthall.submissions.make import from_run  # with lm-eval and all that checks a submission
+
             began = time.monotonic()
             submission = from_run(
                 work / folder.name,
@@ -137,9 +156,10 @@ def run_all(
                 command=command,
             )
             if options.discard_checkpoints:
-                shutil.rmtree(work / folder.name / "checkpoint", ignore_errors=True)
+                needed = {f"{other.interpolate.of}-seed{at}" for other, at in runs[number:] if other.interpolate}
+                for name in {f"{other.entry}-seed{at}" for other, at in runs[:number]} - needed:
+                    shutil.rmtree(work / name / "checkpoint", ignore_errors=True)
             evaluation += time.monotonic() - began
-            done += units[run.entry]
             progress.update(task, completed=done)
             agreement = submission.results.agreement
             differing = len(agreement.differing) if agreement else 0
