@@ -133,7 +133,7 @@ def test_the_learning_rate_rises_and_falls_to_zero(tiny_base, tokenizer, release
     for schedule in ("constant", "linear", "cosine"):
         seen = rates.setdefault(schedule, [])
         monkeypatch.setattr(
-            module._Trajectory,
+            module._Moments,
             "on_step_end",
             lambda self, args, state, control, seen=seen, **kwargs: seen.append(
                 kwargs["lr_scheduler"].get_last_lr()[0]
