@@ -1,7 +1,7 @@
 """Small releases and submissions for the tests: 16 hand-made facts, no model."""
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import yaml
 from fthall.answers import judge
 from fthall.files import write_json, write_jsonl, write_text
 from fthall.knowledge import splits
-from fthall.records import Category, Fact, Outcome, Release, Split
+from fthall.records import Category, EpochPoint, Fact, Outcome, Release, Split
 
 TRACK = "geonames/tiny"
 BASE_SHA = "ab" * 32
@@ -144,3 +144,17 @@ def write_submission_folder(
         write_jsonl(folder / "samples" / f"{split}.jsonl", rows)
     write_json(folder / "results.json", {"schema": 1, "counts": counts, "trajectory": list(trajectory)})
     return folder
+
+
+class Killed(Exception):
+    """A run ends here, as by ``kill -9``."""
+
+
+def killed_after(epoch: int) -> Callable[[EpochPoint], None]:
+    """An ``on_epoch`` that ends a training at the evaluation after some epoch, before that epoch is saved."""
+
+    def kill(point: EpochPoint) -> None:
+        if point.epoch == epoch:
+            raise Killed
+
+    return kill

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from builders import tiny_release
+from builders import Killed, killed_after, tiny_release
 from fthall.engines.shared import head
 from fthall.errors import FthallError
 from fthall.finetune import read_trajectory
@@ -238,15 +238,8 @@ def test_each_teacher_holds_the_student_back_and_a_killed_run_ends_where_a_whole
     assert not equal(whole, trained(tiny_base, tokenizer, release, tmp_path / "sft", other, training)[0])
     assert not list((tmp_path / "whole").glob("*.safetensors"))
 
-    class Killed(Exception):
-        pass
-
-    def kill(point):
-        if point.epoch == 2:
-            raise Killed
-
     with pytest.raises(Killed):
-        train(release, fresh(tiny_base), tokenizer, run, training, 0, tmp_path / "killed", on_epoch=kill)
+        train(release, fresh(tiny_base), tokenizer, run, training, 0, tmp_path / "killed", on_epoch=killed_after(2))
     again = fresh(tiny_base)
     assert train(release, again, tokenizer, run, training, 0, tmp_path / "killed") == trajectory
     assert equal(whole, again)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from builders import fact, tiny_facts, tiny_release
+from builders import Killed, fact, killed_after, tiny_facts, tiny_release
 from fthall import facts as sources
 from fthall.errors import FthallError
 from fthall.files import read_json, read_jsonl, write_jsonl
@@ -298,6 +298,7 @@ def test_between_the_base_and_a_run(tiny_base, tokenizer, release, tmp_path):
     lost = Run(entry="wise", title="W", method="wise-ft", interpolate={"of": "other"})
     with pytest.raises(FthallError, match=r"no checkpoint .*other-seed0/checkpoint .* run other-seed0 first"):
         trained(tiny_base, tokenizer, release, tmp_path / "lost", lost)
+    assert not (tmp_path / "lost/trajectory.jsonl").exists(), "it is said before anything is asked"
 
 
 @pytest.mark.parametrize(
@@ -318,15 +319,11 @@ def test_a_killed_run_ends_where_a_whole_one_does(tiny_base, tokenizer, release,
     training = FAST.model_copy(update={"epochs": 3, "precision": precision})
     whole = trained(tiny_base, tokenizer, release, tmp_path / "whole", run, training, resumable=True)
 
-    class Killed(Exception):
-        pass
-
-    def kill(point):
-        if point.epoch == 2:
-            raise Killed
-
+    killed = tmp_path / "killed"
     with pytest.raises(Killed):
-        trained(tiny_base, tokenizer, release, tmp_path / "killed", run, training, resumable=True, on_epoch=kill)
+        trained(
+            tiny_base, tokenizer, release, tmp_path / "killed", run, training, resumable=True, on_epoch=killed_after(2)
+        )
     again = trained(tiny_base, tokenizer, release, tmp_path / "killed", run, training, resumable=True)
     assert equal(whole.state_dict(), again.state_dict())
-    assert read_trajectory(tmp_path / "whole") == read_trajectory(tmp_path / "killed")
+    assert read_trajectory(tmp_path / "whole") == read_trajectory(killed)

@@ -16,8 +16,6 @@ from fthall.finetune.methods.distill import TAUGHT_TOGETHER, Distill
 from fthall.finetune.recipe import Run, Training
 from fthall.records import Release, Split
 
-__all__ = ["Completion", "Job"]
-
 
 @dataclass
 class Job:

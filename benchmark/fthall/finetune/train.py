@@ -27,7 +27,7 @@ from fthall.finetune.loop.passes import can_pack, check_head
 from fthall.finetune.loop.trainer import FactTrainer
 from fthall.finetune.methods import Part
 from fthall.finetune.methods.freeze import choose_parameters
-from fthall.finetune.methods.interpolate import interpolate
+from fthall.finetune.methods.interpolate import interpolate, read_weights
 from fthall.finetune.recipe import Run, Training
 from fthall.records import Answer, EpochPoint, Release, Split
 
@@ -310,7 +310,7 @@ def _interpolated(job: Job, evaluation: _Evaluation) -> tuple[int, int, float | 
     """Nothing is trained: the base, and then the weights between it and another run's."""
     how = job.run.interpolate
     assert how is not None
-    checkpoint = job.folder.parent / f"{how.of}-seed{job.seed}" / "checkpoint"
+    there = read_weights(job.folder.parent / f"{how.of}-seed{job.seed}" / "checkpoint")
     evaluation.ask(0, 0, None, None, tuple(Split))
-    interpolate(job.model, checkpoint, how.weight)
+    interpolate(job.model, there, how.weight)
     return 0, 0, None, job.training.epochs

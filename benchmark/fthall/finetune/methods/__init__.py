@@ -11,7 +11,8 @@ from fthall.records import EpochPoint
 from fthall.schema import Strict
 
 if TYPE_CHECKING:
-    from fthall.finetune.job import Completion, Job
+    from fthall.finetune.job import Job
+    from fthall.finetune.loop.data import Completion
     from fthall.finetune.loop.trainer import FactTrainer
 
 __all__ = ["Part", "Settings"]

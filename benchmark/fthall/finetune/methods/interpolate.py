@@ -26,11 +26,11 @@ class Interpolate(Settings):
     """α."""
 
 
-def interpolate(model: Any, checkpoint: Path, weight: float) -> None:
-    """Move a model, in place, from its own weights towards those of a checkpoint.
+def read_weights(checkpoint: Path) -> dict[str, Any]:
+    """The tensors of a checkpoint, by name.
 
     Raises:
-        FthallError: there is no such checkpoint, or it is of another model.
+        FthallError: there is no such checkpoint.
     """
     from safetensors.torch import load_file
 
@@ -40,9 +40,17 @@ def interpolate(model: Any, checkpoint: Path, weight: float) -> None:
             f"no checkpoint {checkpoint} to interpolate with; run {checkpoint.parent.name} first, "
             "without --discard-checkpoints"
         )
-    there = {name: value for file in files for name, value in load_file(file).items()}
+    return {name: value for file in files for name, value in load_file(file).items()}
+
+
+def interpolate(model: Any, there: dict[str, Any], weight: float) -> None:
+    """Move a model, in place, from its own weights towards others.
+
+    Raises:
+        FthallError: they are of another model.
+    """
     for name, parameter in model.named_parameters():
         other = there.get(name)
         if other is None or other.shape != parameter.shape:
-            raise FthallError(f"{checkpoint} is of another model: its {name} is missing or has another shape")
+            raise FthallError(f"cannot interpolate with another model: {name} is missing or has another shape")
         parameter.data.lerp_(other.to(parameter), weight)
