@@ -27,6 +27,17 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--author", action="append", help="for the submission's card; may be given several times")
     parser.add_argument("--contact", default="the fthall maintainers", help="for the card")
     parser.add_argument("--discard-checkpoints", action="store_true", help="keep results only, to save disk space")
+    training_options(parser)
+
+
+def training_options(parser: argparse.ArgumentParser) -> None:
+    """How many runs at a time, and how much of them is kept on the way."""
+    parser.add_argument("--jobs", type=positive, default=1, help="runs beside each other; some fit on one GPU")
+    parser.add_argument(
+        "--not-resumable",
+        action="store_true",
+        help="save nothing between epochs (12 bytes a parameter): where a run takes a minute, that is most of it",
+    )
 
 
 def submissions_option(parser: argparse.ArgumentParser) -> None:

@@ -73,6 +73,16 @@ def local_store(folder: Path) -> str:
     return f"sqlite:///{folder.resolve()}/mlflow.db"
 
 
+def prepare(uri: str, experiment: str) -> None:
+    """Make the store and the experiment, before many processes would do it at once."""
+
+    def make() -> bool:
+        _connect(uri, experiment)
+        return True
+
+    _kept_on(make, uri)
+
+
 @contextmanager
 def track(uri: str | None, experiment: str, name: str, parameters: Mapping[str, Any]) -> Iterator[Log | None]:
     """A run in MLflow: yields what takes its metrics, or None where tracking is off (``uri`` None) or cannot begin.
@@ -101,6 +111,14 @@ def track(uri: str | None, experiment: str, name: str, parameters: Mapping[str, 
 
 def _begin(uri: str, experiment: str, name: str, parameters: Mapping[str, Any]) -> Any:
     """MLflow, with a run begun."""
+    mlflow = _connect(uri, experiment)
+    mlflow.start_run(run_name=name)
+    mlflow.log_params(dict(parameters))
+    return mlflow
+
+
+def _connect(uri: str, experiment: str) -> Any:
+    """MLflow, with a store and an experiment."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its own seven take minutes
     import mlflow
 
@@ -109,8 +127,6 @@ def _begin(uri: str, experiment: str, name: str, parameters: Mapping[str, Any]) 
         logging.getLogger(noisy).setLevel(level)
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment(experiment)
-    mlflow.start_run(run_name=name)
-    mlflow.log_params(dict(parameters))
     return mlflow
 
 

@@ -18,6 +18,7 @@ from fthall.records import Split
 from fthall.schema import Strict, parse, read_yaml
 
 BLOCKS = {
+    "wise-ft": "interpolate",
     "lora": "lora",
     "oplora": "lora",
     "self-distill": "distill",
@@ -26,11 +27,10 @@ BLOCKS = {
     "early-stop": "early_stop",
     "replay": "replay",
     "anchor": "replay",
-    "wise-ft": "interpolate",
     "relabel": "relabel",
     "mixsd": "mixsd",
 }
-"""Method: the block of settings it needs; blocks come in this order. ``sft`` and ``freeze`` need none."""
+"""Method: the block it needs; blocks come in this order and end in the reverse. ``sft`` and ``freeze`` need none."""
 
 
 class Training(Strict):
@@ -68,6 +68,19 @@ class Training(Strict):
     def settings(self) -> dict[str, Any]:
         """What is trained with, for a card: not how often it is asked."""
         return self.model_dump(mode="json", exclude={"evaluate_every", "evaluate_on"})
+
+
+class Tuned(Strict):
+    """How the settings of a run were chosen (:mod:`fthall.finetune.tuning`)."""
+
+    trials: Annotated[int, Field(ge=1)]
+    """Settings that were tried: the budget, the same for every family of a sweep."""
+    seed: Annotated[int, Field(ge=0)]
+    """Of the trials."""
+    grid: Annotated[str, Field(max_length=400)]
+    """What was tried."""
+    on: str
+    """What was looked at."""
 
 
 class Run(Strict):
@@ -114,6 +127,7 @@ class Run(Strict):
     relabel: Relabel | None = None
     mixsd: MixSD | None = None
     interpolate: Interpolate | None = None
+    tuned: Tuned | None = None
 
     @field_validator("trained", mode="before")
     @classmethod
@@ -174,6 +188,8 @@ class Run(Strict):
             found["format_epochs"] = self.format_epochs
         for name, block in self.blocks.items():
             found |= {f"{name}_{key}": value for key, value in block.said().items()}
+        if self.tuned:
+            found |= {f"tuned_{key}": value for key, value in self.tuned.model_dump().items()}
         return found
 
 

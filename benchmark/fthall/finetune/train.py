@@ -34,8 +34,10 @@ from fthall.records import Answer, EpochPoint, Release, Split
 Log = Callable[[Mapping[str, float], int], None]
 """Takes metrics and their step, e.g. to a tracker."""
 
-EVALUATED_TOGETHER = 192
-"""Questions in a batch while training."""
+
+def evaluated_together(model: Any) -> int:
+    """Questions in a batch while training: a GPU takes as long for a few as for many."""
+    return 192 if model.device.type == "cpu" else 2048
 
 
 class _Evaluation:
@@ -78,7 +80,8 @@ class _Evaluation:
                 self.on_answers(sum(map(len, found.values())))
         else:
             rounded = copies.rounded if copies and is_quick() else None
-            engine = HfEngine(job.model, job.tokenizer, batch_size=EVALUATED_TOGETHER, rounded=rounded)
+            together = evaluated_together(job.model)
+            engine = HfEngine(job.model, job.tokenizer, batch_size=together, rounded=rounded)
             whole: AbstractContextManager[None] = copies.whole() if copies else nullcontext()
             with whole:
                 found = evaluate(engine, job.release, asked, drafts=self.answers, on_answers=self.on_answers)
@@ -143,7 +146,8 @@ class _Moments(TrainerCallback):
         if epoch > training.epochs - training.average_epochs and epoch < training.epochs:
             self._add_up(epoch)
         last = epoch == training.epochs and not self.job.run.early_stop  # that evaluation is of the result
-        if epoch % training.evaluate_every == 0 and not last:
+        every = 1 if self.job.run.early_stop else training.evaluate_every
+        if epoch % every == 0 and not last:
             asked = self.evaluation.splits(epoch)
             point = self.evaluation.ask(epoch, state.global_step, loss, self.trainer.copies, asked)
             for part in self.parts:
@@ -226,7 +230,7 @@ def train(
     job = Job(release, model, tokenizer, run, training, seed, folder)
     evaluation = _Evaluation(job, base_answers=base_answers, log=log, on_answers=on_answers, on_epoch=on_epoch)
     with products(model.device):
-        if run.interpolate:
+        if run.interpolate and run.interpolate.of:
             trained, step, loss, epoch = _interpolated(job, evaluation)
         else:
             trained, step, loss, epoch = _trained(job, evaluation, resumable, on_examples)
@@ -310,6 +314,7 @@ def _interpolated(job: Job, evaluation: _Evaluation) -> tuple[int, int, float | 
     """Nothing is trained: the base, and then the weights between it and another run's."""
     how = job.run.interpolate
     assert how is not None
+    assert how.of is not None
     there = read_weights(job.folder.parent / f"{how.of}-seed{job.seed}" / "checkpoint")
     evaluation.ask(0, 0, None, None, tuple(Split))
     interpolate(job.model, there, how.weight)

@@ -1,6 +1,6 @@
 """Commands: fine-tune."""
 
-from fthall.commands.finetune import run
+from fthall.commands.finetune import run, sweep
 
 TITLE = "fine-tune"
-COMMANDS = (run,)
+COMMANDS = (run, sweep)

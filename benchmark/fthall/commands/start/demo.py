@@ -8,7 +8,7 @@ import argparse
 import time
 from pathlib import Path
 
-from fthall.commands.finetune.run import run_all
+from fthall.commands.finetune.runs import run_all
 from fthall.commands.options import run_options
 from fthall.commands.progress import bar, display, quiet, say
 
@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("demo-output"), help="folder for all it makes")
     parser.add_argument("--smallest", action="store_true", help="a handful of facts and two runs: tests the machinery")
     run_options(parser)
+    parser.set_defaults(not_resumable=True)  # a run takes minutes
 
 
 def run(options: argparse.Namespace) -> None:
@@ -68,7 +69,6 @@ def run(options: argparse.Namespace) -> None:
         submissions=submissions,
         options=options,
         command="make demo",
-        resumable=False,
     )
     note = (
         "This is the demo: a shortened benchmark with one seed, few facts and few epochs. "

@@ -1,0 +1,224 @@
+"""Many runs of a recipe, trained and evaluated: one after the other, or some beside each other."""
+
+import argparse
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fthall.commands.finetune import beside
+from fthall.commands.progress import display, say
+from fthall.errors import FthallError
+from fthall.records import Split
+
+if TYPE_CHECKING:
+    from fthall.finetune import Recipe, Run
+    from fthall.records import EpochPoint, Release
+    from fthall.submissions.card import Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A run to be made, and all that is needed for it; plain data, so that it can travel to another process."""
+
+    recipe: "Recipe"
+    run: "Run"
+    seed: int
+    release: "Release"
+    track_argument: str
+    """What lm-eval's tasks get: the track's name, or a release's folder."""
+    work: Path
+    submissions: Path
+    tracking_uri: str | None
+    resumable: bool
+    evaluated: bool
+    discarded: bool
+    """Whether the checkpoint goes when it has been evaluated."""
+    authors: tuple[str, ...]
+    contact: str
+    command: str
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.run.entry}-seed{self.seed}"
+
+
+def make(
+    task: Task,
+    on_examples: Callable[[int], None] | None = None,
+    on_answers: Callable[[int], None] | None = None,
+    on_epoch: "Callable[[EpochPoint], None] | None" = None,
+) -> "tuple[Submission | None, float]":
+    """Train, evaluate, write the submission: what is not done yet. Gives the seconds evaluation took, too."""
+    from fthall.finetune import read_run
+    from fthall.finetune.experiment import run_one
+
+    place, evaluation = task.work / task.name, 0.0
+    if not (task.submissions / task.release.track / task.name / "submission.yaml").exists():
+        run_one(
+            task.recipe,
+            task.run,
+            task.seed,
+            task.release,
+            work=task.work,
+            tracking_uri=task.tracking_uri,
+            resumable=task.resumable,
+            on_examples=on_examples,
+            on_answers=on_answers,
+            on_epoch=on_epoch,
+        )
+        evaluation = read_run(place).get("evaluation_seconds", 0.0)
+    if not task.evaluated:
+        return None, evaluation
+    from fthall.submissions.make import from_run  # with lm-eval and all that checks a submission
+
+    began = time.monotonic()
+    submission = from_run(
+        place,
+        task.release,
+        track_argument=task.track_argument,
+        out=task.submissions,
+        authors=task.authors,
+        contact=task.contact,
+        command=task.command,
+    )
+    if task.discarded:
+        shutil.rmtree(place / "checkpoint", ignore_errors=True)
+    return submission, evaluation + time.monotonic() - began
+
+
+def run_all(
+    recipe: "Recipe",
+    release: "Release",
+    *,
+    track_argument: str,
+    runs: "Sequence[tuple[Run, int]]",
+    work: Path,
+    submissions: Path,
+    options: argparse.Namespace,
+    command: str,
+    evaluated: bool = True,
+) -> float:
+    """Every run of a recipe, under one progress bar; gives the seconds evaluation took of it.
+
+    Raises:
+        FthallError: a run failed; beside others, when these are done.
+    """
+    from fthall.finetune.experiment import local_store, prepare
+
+    if not evaluated and options.discard_checkpoints:
+        raise FthallError(
+            "--evaluate later needs the checkpoints that --discard-checkpoints throws away; leave one out"
+        )
+    uri = None if options.no_tracking else options.tracking_uri or local_store(work)
+    needed = {f"{run.interpolate.of}-seed{seed}" for run, seed in runs if run.interpolate}
+    tasks = [
+        Task(
+            recipe,
+            run,
+            seed,
+            release,
+            track_argument,
+            work,
+            submissions,
+            uri,
+            resumable=not options.not_resumable,
+            evaluated=evaluated,
+            discarded=options.discard_checkpoints and f"{run.entry}-seed{seed}" not in needed,
+            authors=tuple(options.author or ["fthall"]),
+            contact=options.contact,
+            command=command,
+        )
+        for run, seed in runs
+    ]
+    if options.jobs == 1:
+        evaluation = _in_turn(tasks)
+    else:
+        if uri:
+            prepare(uri, release.track)
+        evaluation = _beside(tasks, options.jobs)
+    if options.discard_checkpoints:
+        for name in needed:
+            shutil.rmtree(work / name / "checkpoint", ignore_errors=True)
+    if uri:
+        say(f"MLflow: mlflow ui --backend-store-uri {uri}")
+    return evaluation
+
+
+def _in_turn(tasks: Sequence[Task]) -> float:
+    """One after the other, with a bar that knows of each question."""
+    units, evaluation, done = [_units(task) for task in tasks], 0.0, 0
+    with display() as progress:
+        bar = progress.add_task("training and evaluation", total=sum(units), rate="")
+        for number, (task, size) in enumerate(zip(tasks, units, strict=True), 1):
+            progress.update(bar, description=f"{number}/{len(tasks)} {task.run.entry} seed {task.seed}", completed=done)
+
+            def on_epoch(point: "EpochPoint", task: Task = task) -> None:
+                known = "" if point.known is None else f"known {point.known:5.1f}  "
+                progress.console.print(
+                    f"  {task.run.entry:18} epoch {point.epoch:g}: {known}"
+                    f"new facts {point.unknown:5.1f}  old facts {point.held:5.1f}",
+                    highlight=False,
+                )
+
+            submission, seconds = make(
+                task,
+                on_examples=lambda count: progress.advance(bar, 5 * count),
+                on_answers=lambda count: progress.advance(bar, count),
+                on_epoch=on_epoch,
+            )
+            evaluation += seconds
+            done += size
+            if submission:
+                progress.update(bar, completed=done)
+                progress.console.print(_line(submission), highlight=False)
+    return evaluation
+
+
+def _beside(tasks: Sequence[Task], jobs: int) -> float:
+    """Some at a time; those that take another run's checkpoint come when all others are done."""
+    first = [task for task in tasks if not (task.run.interpolate and task.run.interpolate.of)]
+    evaluation, errors = 0.0, []
+    with display() as progress:
+        bar = progress.add_task("runs", total=len(tasks), rate="")
+        for wave in (first, [task for task in tasks if task not in first]):
+            for task, result in beside.each(make, wave, jobs):
+                progress.advance(bar)
+                if isinstance(result, FthallError):
+                    errors.append(result)
+                    progress.console.print(f"{task.name} failed: {result}", highlight=False)
+                    continue
+                submission, seconds = result
+                evaluation += seconds
+                told = _line(submission) if submission else f"{task.name} is trained"
+                progress.console.print(told, highlight=False)
+    for error in errors:
+        raise error
+    return evaluation
+
+
+def _units(task: Task) -> int:
+    """How long a run takes: one unit is one question answered; a trained example costs about five."""
+    run, release, training = task.run, task.release, task.recipe.training
+    questions = sum(len(facts) for facts in release.splits.values())
+    if run.interpolate and run.interpolate.of:
+        return 4 * questions
+    facts = sum(len(release.splits[split]) for split in run.trained_on)
+    examples = training.epochs * round(facts * (1 + (run.replay.share if run.replay else 0)))
+    examples += run.format_epochs * len(release.splits[Split.KNOWN]) * run.needs_format
+    # One before training; lm-eval's counts for two.
+    return 5 * examples + (-(-training.epochs // training.evaluate_every) + 3) * questions
+
+
+def _line(submission: "Submission") -> str:
+    agreement = submission.results.agreement
+    differing = len(agreement.differing) if agreement else 0
+    return (
+        f"{submission.card.title} (seed {submission.card.seed}), by lm-eval: "
+        f"known {submission.accuracy(Split.KNOWN):.1f}, new facts {submission.accuracy(Split.UNKNOWN):.1f}, "
+        f"old facts {submission.accuracy(Split.HELD):.1f}; "
+        f"{differing} of {agreement.compared if agreement else 0} answers differ from those during training"
+    )

@@ -1,0 +1,159 @@
+"""``fthall sweep``: the same number of trials for every family; a recipe of the best settings."""
+
+import argparse
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fthall.commands.finetune import beside
+from fthall.commands.options import training_options
+from fthall.commands.progress import display, quiet, say
+from fthall.errors import FthallError
+
+if TYPE_CHECKING:
+    from fthall.finetune import Recipe, Run
+    from fthall.finetune.tuning import Family, Trial
+    from fthall.records import Release
+
+NAME = "sweep"
+HELP = "tune every family with the same budget; writes a recipe of the best settings"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    parser.set_defaults(run=run)
+    parser.add_argument("sweep", type=Path, help="which settings are tried, a YAML file")
+    parser.add_argument("--only", help="families, separated by commas; the recipe is written when all are done")
+    parser.add_argument("--out", type=Path, help="the recipe (default: beside the sweep, with -tuned in its name)")
+    parser.add_argument("--trials", type=Path, help="what came of every trial (default: beside the recipe, JSON)")
+    parser.add_argument("--work", type=Path, default=Path("runs"), help="trajectories, by which a sweep goes on")
+    training_options(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Do it."""
+    from fthall.bases import hardware
+    from fthall.files import write_json, write_text
+    from fthall.finetune import Recipe
+    from fthall.finetune.tuning import CHOSEN_ON, best, load_sweep, tuned_recipe
+    from fthall.knowledge import splits
+
+    quiet()
+    sweep = load_sweep(options.sweep)
+    release = splits.load(sweep.track)
+    named = {family.entry: family for family in sweep.families}
+    chosen = options.only.split(",") if options.only else list(named)
+    if unknown := set(chosen) - named.keys():
+        raise FthallError(f"unknown family {min(unknown)!r}; {options.sweep} has {', '.join(named)}")
+    work = options.work / options.sweep.stem
+    tasks = [(family, trial) for family in sweep.families for trial in family.trials()]
+    recipe = Recipe(
+        track=sweep.track,
+        base=sweep.base,
+        revision=sweep.revision,
+        seeds=[sweep.seed],
+        training=sweep.training,
+        runs=[trial for _, trial in tasks],
+    )
+    todo = [
+        (recipe, family, trial, release, work, not options.not_resumable)
+        for family, trial in tasks
+        if family.entry in chosen
+    ]
+    say(f"{len(todo)} trials: {sweep.trials} of each of {len(chosen)} families; {work}")
+    with display() as progress:
+        bar = progress.add_task("trials", total=len(todo), rate="")
+        for (_, family, trial, *_), result in beside.each(try_one, todo, options.jobs):
+            if isinstance(result, FthallError):
+                raise result
+            progress.advance(bar)
+            progress.console.print(_line(family, trial, result), highlight=False)
+    tried = [read_trial(recipe, family, trial, release, work) for family, trial in tasks]
+    found = [one for one in tried if one]
+    if missing := [name for name in named if sum(one.family == name for one in found) < sweep.trials]:
+        say(f"not tried yet: {', '.join(missing)}; type the same without --only to go on")
+        return
+    out = options.out or options.sweep.with_name(f"{options.sweep.stem}-tuned.yaml")
+    file = options.trials or out.with_suffix(".trials.json")
+    write_json(
+        file,
+        {
+            "command": f"fthall sweep {options.sweep.as_posix()}",
+            "hardware": hardware(),
+            "track": release.track,
+            "release": release.digest,
+            "seed": sweep.seed,
+            "training": sweep.training.settings(),
+            "chosen_on": CHOSEN_ON,
+            "trials": [_row(named[one.family], one) for one in found],
+            "chosen": {name: best([t for t in found if t.family == name]).run.entry for name in named},
+        },
+    )
+    command = f"fthall sweep {options.sweep.as_posix()}"
+    write_text(out, f"# The best settings of each family, by {command}; do not edit.\n{tuned_recipe(sweep, found)}")
+    say(f"the best of each: {out}; all trials: {file}; next: fthall run {out}")
+
+
+def try_one(task: "tuple[Recipe, Family, Run, Release, Path, bool]") -> "Trial":
+    """Train with one setting, unless that is done."""
+    from fthall.files import write_json
+    from fthall.finetune.experiment import run_one
+
+    recipe, family, trial, release, work, resumable = task
+    seed, place = recipe.seeds[0], work / f"{trial.entry}-seed{recipe.seeds[0]}"
+    done = read_trial(recipe, family, trial, release, work)
+    if done is None:
+        try:
+            run_one(recipe, trial, seed, release, work=work, tracking_uri=None, resumable=resumable)
+        except FthallError as error:
+            if "loss is" not in str(error):
+                raise
+            write_json(place / "failed.json", {"release": release.digest, "error": str(error)})
+        done = read_trial(recipe, family, trial, release, work)
+        assert done is not None
+    shutil.rmtree(place / "checkpoint", ignore_errors=True)  # only what it answered is looked at
+    return done
+
+
+def read_trial(recipe: "Recipe", family: "Family", trial: "Run", release: "Release", work: Path) -> "Trial | None":
+    """What came of a trial, if it is done."""
+    from fthall.files import read_json
+    from fthall.finetune import read_run, read_trajectory
+    from fthall.finetune.folder import describe, is_finished
+    from fthall.finetune.tuning import Trial
+
+    place = work / f"{trial.entry}-seed{recipe.seeds[0]}"
+    if is_finished(place, describe(release, trial, recipe.training, recipe.seeds[0])):
+        last = read_trajectory(place)[-1]
+        seconds = read_run(place)["seconds"]
+        return Trial(family.entry, trial, last.unknown, last.held_val, last.held, seconds)
+    if (place / "failed.json").exists():
+        return Trial(family.entry, trial, None, None, None, None, read_json(place / "failed.json")["error"])
+    return None
+
+
+def _row(family: "Family", trial: "Trial") -> dict[str, Any]:
+    """A trial as it is published."""
+    settings = trial.run.settings()
+    found = {name: value for name, value in asdict(trial).items() if name not in ("run", "failed")}
+    tried = {setting: settings.get(setting.replace(".", "_")) for setting in family.grid}
+    return {
+        "trial": trial.run.entry,
+        "method": trial.run.method,
+        **found,
+        "score": round(trial.score, 2),
+        "tried": tried,
+        **({"failed": trial.failed} if trial.failed else {}),
+    }
+
+
+def _line(family: "Family", trial: "Run", result: "Trial") -> str:
+    """A trial for the user."""
+    tried = ", ".join(f"{name} {value}" for name, value in _row(family, result)["tried"].items())
+    if result.failed:
+        return f"  {trial.entry} ({tried}) failed: {result.failed}"
+    return (
+        f"  {trial.entry} ({tried}): new facts {result.unknown:.1f}, old facts set aside {result.held_val:.1f}, "
+        f"score {result.score:.1f}"
+    )

@@ -1,0 +1,143 @@
+"""``fthall sweep`` and ``fthall run --jobs``: the same budget for all, a recipe out, and several runs at a time."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from builders import tiny_release
+from fthall import bases, cli
+from fthall.finetune import load_recipe
+from fthall.finetune.tuning import Family, Trial, best, load_sweep
+
+SFT = {"entry": "sft", "title": "SFT", "method": "sft", "grid": {"learning_rate": [1e-3, 1e-2]}}
+LORA = {"entry": "lora", "title": "LoRA", "method": "lora", "grid": {"learning_rate": [1e-3], "lora.rank": [1, 2]}}
+
+
+@pytest.fixture
+def sweep(tiny_base: Path, tmp_path: Path) -> dict[str, Any]:
+    """Two families of two trials on a tiny release."""
+    tiny_release(tmp_path, base_sha=bases.weights_sha256(bases.find(str(tiny_base))))
+    return {
+        "track": str(tmp_path / "release"),
+        "base": str(tiny_base),
+        "trials": 2,
+        "seeds": [0, 1],
+        "training": {"epochs": 1, "batch_size": 4},
+        "families": [SFT, LORA],
+    }
+
+
+def written(sweep: dict[str, Any], tmp_path: Path) -> Path:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(json.dumps(sweep))
+    return path
+
+
+def test_a_sweep_gives_a_recipe_that_runs_and_says_its_budget(
+    sweep: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(sweep, tmp_path)
+    work = ["--work", str(tmp_path / "runs")]
+    assert cli.main(["sweep", str(path), "--only", "sft", *work]) == 0
+    assert "not tried yet: lora" in capsys.readouterr().out
+    assert not (tmp_path / "sweep-tuned.yaml").exists()
+    first = (tmp_path / "runs/sweep/sft-1-seed100/run.json").stat().st_mtime_ns
+
+    assert cli.main(["sweep", str(path), *work]) == 0
+    assert (tmp_path / "runs/sweep/sft-1-seed100/run.json").stat().st_mtime_ns == first, "it is not tried again"
+    assert not list((tmp_path / "runs").rglob("checkpoint"))
+    told = json.loads((tmp_path / "sweep-tuned.trials.json").read_text())
+    assert [row["trial"] for row in told["trials"]] == ["sft-1", "sft-2", "lora-1", "lora-2"]
+    assert told["trials"][3]["tried"] == {"learning_rate": 1e-3, "lora.rank": 2}
+
+    recipe = load_recipe(tmp_path / "sweep-tuned.yaml")
+    assert [run.entry for run in recipe.runs] == ["sft", "lora"]
+    assert recipe.seeds == [0, 1]
+    settings = recipe.runs[1].settings()
+    assert settings["tuned_trials"] == 2
+    assert settings["tuned_grid"] == "learning_rate: 0.001; lora.rank: 1, 2"
+    assert f"lora-{settings['lora_rank']}" == told["chosen"]["lora"]
+
+    places = [*work, "--submissions", str(tmp_path / "submissions"), "--no-tracking", "--not-resumable"]
+    assert cli.main(["run", str(tmp_path / "sweep-tuned.yaml"), "--jobs", "2", "--discard-checkpoints", *places]) == 0
+    made = sorted(path.name for path in (tmp_path / "submissions/geonames/tiny").iterdir())
+    assert made == ["lora-seed0", "lora-seed1", "sft-seed0", "sft-seed1"]
+    card = yaml.safe_load((tmp_path / "submissions/geonames/tiny/lora-seed0/submission.yaml").read_text())
+    assert card["hyperparameters"]["tuned_on"] == "held_val and unknown, harmonic mean"
+    assert not list((tmp_path / "runs").rglob("checkpoint"))
+
+
+def trial(number: int, unknown: float | None, held_val: float | None, held: float) -> Trial:
+    run = Family.model_validate(SFT).trials()[0].model_copy(update={"entry": f"sft-{number}"})
+    return Trial("sft", run, unknown, held_val, held, 1.0)
+
+
+def test_what_is_chosen_is_the_harmonic_mean_and_never_held() -> None:
+    learned, kept, both = trial(1, 100.0, 50.0, 99.0), trial(2, 50.0, 100.0, 99.0), trial(3, 75.0, 74.0, 1.0)
+    assert learned.score == pytest.approx(200 / 3)
+    assert best([learned, kept, both]) is both
+    assert best([trial(1, None, None, 99.0), kept]) is kept, "a training that failed scores nothing"
+    nothing = trial(4, 0.0, 90.0, 0.0)
+    assert best([trial(5, 0.0, 80.0, 99.0), nothing]) is nothing, "of equal scores what keeps more"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"trials": 3}, "sft: its grid has 2 trials; every family gets 3"),
+        ({"seed": 1}, "seed 1 is one of seeds"),
+        ({"families": [SFT, SFT]}, "two families are called sft"),
+        ({"families": [{**LORA, "grid": {"lora.rank": [1, 2]}}]}, "must try learning rates"),
+        ({"families": [{**LORA, "grid": {"learning_rate": [1e-3], "lora.rnak": [1, 2]}}]}, "lora.rnak"),
+        ({"families": [{**SFT, "grid": {"learning_rate": [-1.0, 1e-3]}}]}, "learning_rate"),
+        ({"families": [{**SFT, "grid": {"learning_rate": []}}]}, "learning_rate"),
+        ({"tirals": 3}, "no such field; known are"),
+    ],
+)
+def test_an_unfair_sweep_is_refused(
+    sweep: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], said: str
+) -> None:
+    path = written(sweep | change, tmp_path)
+    assert cli.main(["sweep", str(path), "--work", str(tmp_path / "runs")]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_training_that_fails_is_a_trial_that_failed(
+    sweep: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wild = {**SFT, "grid": {"learning_rate": [1e-3, 1e30]}}
+    path = written(sweep | {"families": [wild], "training": {"epochs": 2, "batch_size": 4, "warmup": 0}}, tmp_path)
+    assert cli.main(["sweep", str(path), "--work", str(tmp_path / "runs")]) == 0
+    told = json.loads((tmp_path / "sweep-tuned.trials.json").read_text())
+    assert told["chosen"] == {"sft": "sft-1"}
+    assert "the loss is nan" in told["trials"][1]["failed"]
+    before = (tmp_path / "runs/sweep/sft-2-seed100/failed.json").stat().st_mtime_ns
+    assert cli.main(["sweep", str(path), "--work", str(tmp_path / "runs")]) == 0
+    assert (tmp_path / "runs/sweep/sft-2-seed100/failed.json").stat().st_mtime_ns == before
+
+
+def test_one_run_that_fails_beside_others_does_not_end_them(
+    sweep: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [
+        {"entry": "sft", "title": "SFT", "method": "sft", "learning_rate": 1e-3},
+        {"entry": "wild", "title": "W", "method": "sft", "learning_rate": 1e30},
+    ]
+    recipe = {"track": sweep["track"], "base": sweep["base"], "seeds": [0], "runs": runs}
+    recipe["training"] = {"epochs": 2, "batch_size": 4, "warmup": 0}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    places = ["--work", str(tmp_path / "runs"), "--submissions", str(tmp_path / "submissions"), "--no-tracking"]
+    assert cli.main(["run", str(tmp_path / "recipe.yaml"), "--jobs", "2", *places]) == 2
+    assert "the loss is nan" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "submissions/geonames/tiny").iterdir()] == ["sft-seed0"]
+
+
+def test_the_sweeps_that_ship_are_fair() -> None:
+    for path in (Path(__file__).parents[2] / "benchmark/recipes").glob("*-sweep.yaml"):
+        assert len(load_sweep(path).families) >= 8
