@@ -54,7 +54,18 @@ def main() -> None:
                 if not (folder / "run.json").exists():
                     model, tokenizer = bases.load(checkpoint, for_training=True)
                     base_answers = given.work / "base.jsonl"
-                    train(release, model, tokenizer, run, training, seed, folder, base_answers=base_answers)
+                    slow = model.device.type == "cpu"  # elsewhere saving takes longer than training again
+                    train(
+                        release,
+                        model,
+                        tokenizer,
+                        run,
+                        training,
+                        seed,
+                        folder,
+                        resumable=slow,
+                        base_answers=base_answers,
+                    )
                     shutil.rmtree(folder / "checkpoint")  # only the trajectory is read
                     del model
                     bases.free_memory()

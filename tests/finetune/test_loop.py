@@ -1,5 +1,6 @@
 """Inside a training: batches, packing, copies of the weights, teachers; against the long way round."""
 
+import logging
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from fthall.errors import FthallError
 from fthall.finetune import read_trajectory
 from fthall.finetune.loop.data import IGNORED, MULTIPLE, Collate, EvenBatches, Example, completions, encode
 from fthall.finetune.loop.optimiser import Copies, CopiesAdamW
-from fthall.finetune.loop.passes import can_pack, states
+from fthall.finetune.loop.passes import Graphs, can_pack, states
 from fthall.finetune.loop.teacher import Average, Frozen
 from fthall.finetune.recipe import Run, Training
 from fthall.finetune.train import train
@@ -310,3 +311,35 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_what_was_saved(tiny_ba
     saved = sorted((tmp_path / "trainer").glob("checkpoint-*/model.safetensors"))
     assert saved
     assert [point.epoch for point in read_trajectory(tmp_path)] == [0, 1, 2]
+
+
+def test_graphs_give_the_states_and_gradients_of_the_plain_pass(tiny_base, examples, monkeypatch, caplog) -> None:
+    recorded = []
+
+    def record(module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> torch.nn.Module:
+        recorded.append(given[0].shape)
+        if len(recorded) > 2:
+            raise RuntimeError("operation not permitted when stream is capturing\nand so on")
+        return module
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", record)
+    model = fresh(tiny_base)
+    graphs = Graphs(model)
+    for multiple, shapes in ((128, 1), (128, 1), (256, 2)):
+        inputs = Collate(multiple=multiple)(examples[:3])
+        model.zero_grad()
+        plain = states(model, inputs)
+        plain.sum().backward()
+        expected = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        model.zero_grad()
+        found = graphs.states(model, inputs)
+        found.sum().backward()
+        assert torch.equal(found, plain)
+        assert all(torch.equal(p.grad, expected[n]) for n, p in model.named_parameters() if p.grad is not None)
+        assert len(recorded) == shapes, "one a shape"
+    inputs = Collate(multiple=512)(examples[:3])
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(graphs.states(model, inputs), states(model, inputs)), "it goes on without"
+        assert torch.equal(graphs.states(model, inputs), states(model, inputs))
+    assert caplog.text.count("no CUDA graph") == 1
+    assert "\nand so on" not in caplog.text

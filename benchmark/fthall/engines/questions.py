@@ -52,7 +52,7 @@ def lm_eval_answers(
     track: str,
     *,
     dtype: str = "float32",
-    batch_size: int = 64,
+    batch_size: int | None = None,
     device: str | None = None,
     quiet: bool = False,
 ) -> tuple[dict[Split, tuple[Answer, ...]], Mapping[str, Any]]:
@@ -62,7 +62,7 @@ def lm_eval_answers(
         checkpoint: what lm-eval's ``pretrained`` takes.
         track: name of a track, or a release's folder.
         dtype: of the weights; in float32 answers do not hang on the batch they are asked in.
-        batch_size: of lm-eval.
+        batch_size: of lm-eval; by default what suits the device.
         device: of lm-eval; by default the GPU if there is one.
         quiet: without lm-eval's own progress bars.
 
@@ -75,6 +75,7 @@ def lm_eval_answers(
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns once a task of what it was asked to do
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     manager = TaskManager(include_path=str(tasks_dir()), include_defaults=False, metadata={"track": track})
     with contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
         # What `lm_eval` itself runs, but for its survey of the machine, which takes seconds and calls git.
@@ -82,8 +83,8 @@ def lm_eval_answers(
             lm=HFLM(
                 pretrained=str(checkpoint),
                 dtype=dtype,
-                batch_size=batch_size,
-                device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+                batch_size=batch_size or (64 if device == "cpu" else 512),
+                device=device,
             ),
             task_dict=manager.load(["fthall"]),
             log_samples=True,

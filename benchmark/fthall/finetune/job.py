@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PrinterCallback, TrainingArguments
 
-from fthall.finetune.loop.data import Collate, Completion, EvenBatches, Example, completions, encode
+from fthall.finetune.loop.data import MULTIPLE, Collate, Completion, EvenBatches, Example, completions, encode
 from fthall.finetune.loop.optimiser import Copies
 from fthall.finetune.loop.teacher import Frozen
 from fthall.finetune.loop.trainer import FactTrainer
@@ -40,6 +40,16 @@ class Job:
     def on_cpu(self) -> bool:
         """Where the model is."""
         return bool(self.model.device.type == "cpu")
+
+    @property
+    def graphed(self) -> bool:
+        """Whether passes are recorded as CUDA graphs, whose gradients may not be added up over batches."""
+        return bool(self.model.device.type == "cuda") and self.training.accumulation == 1
+
+    @property
+    def multiple(self) -> int:
+        """What nodes are padded to: few shapes where each is recorded, else little waste."""
+        return 4 * MULTIPLE if self.graphed else MULTIPLE
 
     def copies(self) -> Copies | None:
         """Lasting bfloat16 copies of the weights, where the passes of a training read such."""
@@ -138,6 +148,7 @@ class Job:
             distill_weight=teaching.weight if teaching else 0.0,
             distill_temperature=teaching.temperature if teaching else 1.0,
             copies=self.copies(),
+            graphed=self.graphed,
         )
         trainer.remove_callback(PrinterCallback)  # it prints where no progress bar is wanted
         return trainer

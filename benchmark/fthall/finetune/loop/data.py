@@ -86,6 +86,8 @@ class Collate:
     """Which nodes count for a distillation term: those of the whole text, of its prompt, or of its answer."""
     counted: frozenset[int] | None = None
     """Examples that count for it; None: all."""
+    multiple: int = MULTIPLE
+    """Packed nodes are padded to a multiple of this."""
 
     def __call__(self, batch: Sequence[Example]) -> dict[str, torch.Tensor]:
         """Make the tensors.
@@ -159,7 +161,7 @@ class Collate:
             rows.append(row)
             spare = 0 if self.packed else width - len(row)
             ids, position, parent = ids + [0] * spare, position + [0] * spare, parent + [-1] * spare
-        spare = -len(ids) % MULTIPLE if self.packed else 0
+        spare = -len(ids) % self.multiple if self.packed else 0
         return ids + [0] * spare, position + [0] * spare, parent + [-1] * spare, rows
 
     def _counts(self, example: Example, place: int) -> bool:

@@ -1,6 +1,8 @@
 """Passes over a batch of examples, packed or not, and the checks that this model may be passed that way."""
 
+import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -9,22 +11,79 @@ from fthall.engines.shared import head
 from fthall.errors import FthallError
 from fthall.finetune.loop.data import Collate, Example
 
+_LOG = logging.getLogger(__name__)
 CLOSE = 1e-3
 """What two ways of computing the same may differ by, in float32."""
 
 
 def states(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Final hidden states of all nodes of a batch (:class:`fthall.finetune.loop.data.Collate`): [nodes, width]."""
+    return _pass(model.base_model, *_given(model, inputs)).flatten(0, 1)
+
+
+def _given(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Tokens, positions, and the attention mask as the layers take it."""
     mask = inputs["attention_mask"]
     if mask.ndim == 4:
         device = mask.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else model.dtype
         mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, torch.finfo(dtype).min)
-    found = model.base_model(
-        input_ids=inputs["input_ids"], position_ids=inputs["position_ids"], attention_mask=mask, use_cache=False
-    )
-    hidden: torch.Tensor = found.last_hidden_state
-    return hidden.flatten(0, 1)
+    return inputs["input_ids"], inputs["position_ids"], mask
+
+
+def _pass(core: Any, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    hidden: torch.Tensor = core(
+        input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False
+    ).last_hidden_state
+    return hidden
+
+
+class _Pass(torch.nn.Module):
+    """The pass as a module of its own, with the model's parameters."""
+
+    def __init__(self, core: torch.nn.Module) -> None:
+        super().__init__()
+        self.core = core
+
+    def forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """See :func:`_pass`."""
+        return _pass(self.core, ids, positions, mask)
+
+
+class Graphs:
+    """:func:`states`, and the way back, as CUDA graphs: one a shape, recorded when the shape is first met.
+
+    A step of a small model on a GPU is bound by starting its thousands of kernels; a graph starts them all at once.
+    Gradients lie in the same memory at every step, so they must not be added up over several batches.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model: PreTrainedModel | None = model
+        self._recorded: dict[torch.Size, Any] = {}
+
+    def states(self, model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """See :func:`states`."""
+        if self._model is not model:
+            return states(model, inputs)
+        given = _given(model, inputs)
+        shape = given[0].shape
+        if shape not in self._recorded:
+            try:
+                self._recorded[shape] = self._record(given)
+            except RuntimeError as error:
+                _LOG.warning("no CUDA graph of this model, going on without: %s", str(error).split("\n", 1)[0])
+                self._model, self._recorded = None, {}
+                return states(model, inputs)
+        found: torch.Tensor = self._recorded[shape](*given)
+        return found.flatten(0, 1)
+
+    def _record(self, given: tuple[torch.Tensor, ...]) -> Any:
+        assert self._model is not None
+        device = given[0].device.type
+        with torch.autocast(
+            device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device), cache_enabled=False
+        ):
+            return torch.cuda.make_graphed_callables(_Pass(self._model.base_model), given)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from fthall.errors import FthallError
 from fthall.finetune.loop.data import Collate, EvenBatches
 from fthall.finetune.loop.losses import cross_entropy, taught
 from fthall.finetune.loop.optimiser import Copies, CopiesAdamW
-from fthall.finetune.loop.passes import states
+from fthall.finetune.loop.passes import Graphs, states
 from fthall.finetune.loop.teacher import Teacher
 
 
@@ -26,6 +26,7 @@ class FactTrainer(Trainer):
         distill_weight: λ of the distillation term.
         distill_temperature: τ of the distillation term.
         copies: bfloat16 copies of the model that the passes read; None for autocast from float32.
+        graphed: whether passes are recorded as CUDA graphs.
     """
 
     # compute_loss divides by the counts of the whole optimiser step: accumulation must not divide again.
@@ -39,6 +40,7 @@ class FactTrainer(Trainer):
         distill_weight: float = 0.0,
         distill_temperature: float = 1.0,
         copies: Copies | None = None,
+        graphed: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(data_collator=collate, **options)
@@ -48,6 +50,7 @@ class FactTrainer(Trainer):
         self._weight = distill_weight
         self._temperature = distill_temperature
         self.copies = copies
+        self._graphs = Graphs(self.accelerator.unwrap_model(self.model)) if graphed else None
         self._positions = 0
         self._losses: list[float] = []
 
@@ -103,6 +106,10 @@ class FactTrainer(Trainer):
             return inner.clip(self.args.max_grad_norm)
         return super()._clip_grad_norm(model)
 
+    def floating_point_ops(self, inputs: dict[str, torch.Tensor]) -> int:
+        """Not counted: nobody asks, and it takes a walk through all parameters every step."""
+        return 0
+
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], torch.Tensor | int | None]:
@@ -138,7 +145,7 @@ class FactTrainer(Trainer):
     def _loss(
         self, core: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: torch.Tensor | int | None
     ) -> torch.Tensor:
-        hidden = states(core, inputs)
+        hidden = self._graphs.states(core, inputs) if self._graphs else states(core, inputs)
         predicting, labels = inputs["predicting"], inputs["labels"]
         count = num_items_in_batch if num_items_in_batch is not None else (labels >= 0).sum().clamp(min=1)
         teacher = self.teacher if self._weight else None
