@@ -295,6 +295,10 @@ def test_between_the_base_and_a_run(tiny_base, tokenizer, release, tmp_path):
         saved = load_file(tmp_path / f"wise-{weight}/checkpoint/model.safetensors")
         assert all(torch.equal(saved[name], found[name]) for name in saved)
         assert [point.epoch for point in read_trajectory(tmp_path / f"wise-{weight}")] == [0, 2]
+        itself = run.model_copy(update={"interpolate": run.interpolate.model_copy(update={"of": None})})
+        again = trained(tiny_base, tokenizer, release, tmp_path / f"itself-{weight}", itself).state_dict()
+        for name in base:
+            torch.testing.assert_close(again[name], found[name])
     lost = Run(entry="wise", title="W", method="wise-ft", interpolate={"of": "other"})
     with pytest.raises(FthallError, match=r"no checkpoint .*other-seed0/checkpoint .* run other-seed0 first"):
         trained(tiny_base, tokenizer, release, tmp_path / "lost", lost)

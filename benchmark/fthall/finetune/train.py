@@ -35,11 +35,6 @@ Log = Callable[[Mapping[str, float], int], None]
 """Takes metrics and their step, e.g. to a tracker."""
 
 
-def evaluated_together(model: Any) -> int:
-    """Questions in a batch while training: a GPU takes as long for a few as for many."""
-    return 192 if model.device.type == "cpu" else 2048
-
-
 class _Evaluation:
     """Asks the model as it is, and keeps the trajectory."""
 
@@ -80,8 +75,7 @@ class _Evaluation:
                 self.on_answers(sum(map(len, found.values())))
         else:
             rounded = copies.rounded if copies and is_quick() else None
-            together = evaluated_together(job.model)
-            engine = HfEngine(job.model, job.tokenizer, batch_size=together, rounded=rounded)
+            engine = HfEngine(job.model, job.tokenizer, batch_size=job.together, rounded=rounded)
             whole: AbstractContextManager[None] = copies.whole() if copies else nullcontext()
             with whole:
                 found = evaluate(engine, job.release, asked, drafts=self.answers, on_answers=self.on_answers)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -53,6 +54,7 @@ def _begin(threads: int) -> None:
     """In each process, before its first task."""
     from fthall.commands.progress import quiet
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupted command says so once, not once a process
     os.environ["OMP_NUM_THREADS"] = str(threads)
     quiet()
     import torch

@@ -62,13 +62,17 @@ def run(options: argparse.Namespace) -> None:
         if family.entry in chosen
     ]
     say(f"{len(todo)} trials: {sweep.trials} of each of {len(chosen)} families; {work}")
+    errors = []
     with display() as progress:
         bar = progress.add_task("trials", total=len(todo), rate="")
         for (_, family, trial, *_), result in beside.each(try_one, todo, options.jobs):
-            if isinstance(result, FthallError):
-                raise result
             progress.advance(bar)
+            if isinstance(result, FthallError):
+                errors.append(FthallError(f"{trial.entry}: {result}"))
+                continue
             progress.console.print(_line(family, trial, result), highlight=False)
+    for error in errors:
+        raise error
     tried = [read_trial(recipe, family, trial, release, work) for family, trial in tasks]
     found = [one for one in tried if one]
     if missing := [name for name in named if sum(one.family == name for one in found) < sweep.trials]:

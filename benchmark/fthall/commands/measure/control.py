@@ -124,10 +124,10 @@ def _trained_in_place(
     from fthall.engines import evaluate
     from fthall.engines.hf import HfEngine
     from fthall.finetune import Run, Training, read_answers
-    from fthall.finetune.train import evaluated_together, train
+    from fthall.finetune.train import train
 
     model, tokenizer = bases.load(checkpoint, for_training=True)
-    before = evaluate(HfEngine(model, tokenizer, batch_size=evaluated_together(model)), release)
+    before = evaluate(HfEngine(model, tokenizer, batch_size=96), release)
     run = Run(entry="noop", title="No-op", method="sft")
     training = Training(epochs=epochs, batch_size=batch_size, learning_rate=0.0)
     with tempfile.TemporaryDirectory() as folder:

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from fthall.finetune.job import Job
     from fthall.finetune.loop.data import Completion
 
-ASKED_TOGETHER = 256
-"""Fresh questions asked before it is looked whether there are enough."""
 LONGEST = 64
 """Tokens of a text without context."""
 
@@ -128,11 +126,11 @@ class Replaying(Part):
         from fthall.engines.hf import HfEngine
 
         job = self._job
-        engine = HfEngine(job.model, job.tokenizer)
+        engine = HfEngine(job.model, job.tokenizer, batch_size=job.together)
         shown = [few_shot(self._exemplars(number)) for number in range(self._how.agree)]
         fresh, rows = self._shuffled(fresh_facts(job.release)), []
-        for start in range(0, len(fresh), ASKED_TOGETHER):
-            asked = fresh[start : start + ASKED_TOGETHER]
+        for start in range(0, len(fresh), job.together):  # then it is looked whether there are enough
+            asked = fresh[start : start + job.together]
             said = [engine.greedy([before + ask(fact.question) for fact in asked]) for before in shown]
             for fact, *answers in zip(asked, *said, strict=True):
                 if answers[0] and len({normalise(answer) for answer in answers}) == 1:
@@ -154,7 +152,7 @@ class Replaying(Part):
         with torch.random.fork_rng(), torch.inference_mode():
             torch.manual_seed(self._job.seed)
             while len(rows) < wanted:
-                begun = torch.full((min(64, wanted - len(rows)), 1), first, device=model.device)
+                begun = torch.full((min(self._job.together, wanted - len(rows)), 1), first, device=model.device)
                 found = model.generate(
                     begun,
                     attention_mask=torch.ones_like(begun),

@@ -73,7 +73,7 @@ class Mixing(Part):
         job = self._job
         new = [one for one in given if one.source == Split.UNKNOWN and one.fact]
         shown = few_shot(job.release.splits[Split.KNOWN][:3])
-        engine = HfEngine(job.model, job.tokenizer)
+        engine = HfEngine(job.model, job.tokenizer, batch_size=job.together)
         facts = [one.fact for one in new if one.fact]
         known = engine.greedy([few_shot([fact]) + ask(fact.question) for fact in facts])
         without = engine.greedy([shown + ask(fact.question) for fact in facts])
