@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
-from builders import tiny_facts
+from builders import tiny_facts, tiny_release
 from fthall import bases, submissions
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
+from fthall.finetune import experiment
 from fthall.finetune.experiment import run_one
 from fthall.finetune.recipe import Recipe, Run, Training
 from fthall.knowledge import slick, splits
@@ -57,12 +59,13 @@ def test_from_labels_to_page_on_a_two_layer_model(tiny_base: Path, tmp_path: Pat
         training=Training(epochs=2, batch_size=2, learning_rate=1e-3),
         runs=RUNS,
     )
+    track = str(tmp_path / "releases" / "tiny" / "base")
     for run in recipe.runs:
         place = run_one(recipe, run, 0, release, work=tmp_path / "runs", tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
         made = from_run(
             place,
             release,
-            track_argument=str(tmp_path / "releases" / "tiny" / "base"),
+            track_argument=track,
             out=tmp_path / "submissions",
             authors=["a"],
             contact="c",
@@ -72,6 +75,11 @@ def test_from_labels_to_page_on_a_two_layer_model(tiny_base: Path, tmp_path: Pat
         assert made.results.agreement.compared == 11
         assert len(made.results.trajectory) == 3
     assert len(submissions.find(tmp_path / "submissions")) == len(RUNS)
+    told = (place / "answers.jsonl").read_text()
+    (place / "answers.jsonl").write_text(told.replace('"wrong"', '"correct"').replace('"abstained"', '"correct"'))
+    with pytest.raises(FthallError, match=r"lm-eval finds \d+ of 11 answers .* nothing is written"):
+        from_run(place, release, track_argument=track, out=tmp_path / "o", authors=["a"], contact="c", command="pytest")
+    assert not list((tmp_path / "o").rglob("*.yaml"))
     page = render(tmp_path / "submissions", tmp_path / "site", release=release)
     assert "Only-Known SFT" in page.read_text()
 
@@ -85,13 +93,22 @@ def test_from_labels_to_page_on_a_two_layer_model(tiny_base: Path, tmp_path: Pat
 
 
 def test_a_recipe_of_another_base_is_refused(tiny_base: Path, tmp_path: Path):
-    from builders import tiny_release
-
     release = tiny_release(tmp_path)
     recipe = Recipe(track=release.track, base=str(tiny_base), seeds=[0], runs=RUNS[:1])
     with pytest.raises(FthallError, match="is not the base of"):
         run_one(recipe, RUNS[0], 0, release, work=tmp_path / "runs", tracking_uri=None)
     assert not (tmp_path / "runs").exists()
+
+
+def test_memory_that_does_not_suffice_is_told(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    release = tiny_release(tmp_path, base_sha=bases.weights_sha256(bases.find(str(tiny_base))))
+    recipe = Recipe(track=release.track, base=str(tiny_base), seeds=[0], runs=RUNS[:1])
+    monkeypatch.setattr(experiment, "train", fill)
+    with pytest.raises(FthallError, match=f"{RUNS[0].entry}-seed0: out of memory; lower batch_size"):
+        experiment.run_one(recipe, RUNS[0], 0, release, work=tmp_path / "runs", tracking_uri=None)
 
 
 @pytest.mark.real

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fthall import bases
+from fthall.bases import embedded
 from fthall.errors import FthallError
 
 
@@ -114,3 +115,16 @@ def test_an_altered_embedded_base_is_refused(monkeypatch, tmp_path: Path):
         bases.find(bases.EMBEDDED)
     assert "altered" in line(caught)
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.real
+def test_an_embedded_base_whose_tokenizer_is_read_otherwise_is_refused(monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("FTHALL_CACHE", str(tmp_path))
+    with monkeypatch.context() as altered:
+        altered.setattr(embedded, "_SAMPLE_IDS", [1, 2, 3])
+        with pytest.raises(FthallError) as caught:
+            bases.find(bases.EMBEDDED)
+        assert "in another way than the one all results are made with" in line(caught)
+        assert not list(tmp_path.iterdir()), "nothing half converted is left"
+    _, tokenizer = bases.load(bases.find(bases.EMBEDDED))
+    assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 2, 2)

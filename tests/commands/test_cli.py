@@ -38,6 +38,7 @@ COMMANDS = [
     ["release", "build"],
     ["release", "check"],
     ["run"],
+    ["sweep"],
     ["evaluate"],
     ["submit"],
     ["validate"],

@@ -45,9 +45,9 @@ def test_train_here_evaluate_there(command: list[str], tmp_path: Path, capsys: p
     assert done.returncode == 0, done.stderr[-2000:]
     assert "trained, not evaluated" in done.stdout + done.stderr
     assert not (tmp_path / "submissions").exists()
-    trained = (tmp_path / "runs/sft-seed0/run.json").stat().st_mtime_ns
+    trained = (tmp_path / "runs/geonames/tiny/sft-seed0/run.json").stat().st_mtime_ns
     assert cli.main([*command, "--no-tracking", "--discard-checkpoints"]) == 0
-    assert (tmp_path / "runs/sft-seed0/run.json").stat().st_mtime_ns == trained, "it is not trained again"
+    assert (tmp_path / "runs/geonames/tiny/sft-seed0/run.json").stat().st_mtime_ns == trained, "it is not trained again"
     made = sorted(path.name for path in (tmp_path / "submissions/geonames/tiny").iterdir())
     assert made == ["sft-seed0", "wise-seed0"]
 
@@ -57,7 +57,7 @@ def test_checkpoints_that_are_needed_are_not_discarded(command: list[str], tmp_p
     assert "leave one out" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
     assert cli.main([*command, "--no-tracking", "--discard-checkpoints"]) == 0
-    assert not list((tmp_path / "runs").glob("*/checkpoint"))
+    assert not list((tmp_path / "runs").rglob("checkpoint"))
     assert (tmp_path / "submissions/geonames/tiny/wise-seed0").is_dir(), "it needed the checkpoint of sft"
 
 

@@ -7,6 +7,16 @@ weights. Safetensors only, remote code never. :mod:`~fthall.bases.checkpoint` is
 
 from fthall.bases.checkpoint import Checkpoint, find, load, weights_sha256
 from fthall.bases.embedded import EMBEDDED
-from fthall.bases.machine import free_memory, hardware, trim_memory
+from fthall.bases.machine import free_memory, hardware, out_of_memory, trim_memory
 
-__all__ = ["EMBEDDED", "Checkpoint", "find", "free_memory", "hardware", "load", "trim_memory", "weights_sha256"]
+__all__ = [
+    "EMBEDDED",
+    "Checkpoint",
+    "find",
+    "free_memory",
+    "hardware",
+    "load",
+    "out_of_memory",
+    "trim_memory",
+    "weights_sha256",
+]

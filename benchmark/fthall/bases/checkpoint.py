@@ -1,6 +1,7 @@
 """Find, check and load a checkpoint: the embedded base, a folder, or a Hugging Face repository with a revision."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ def load(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     machine.keep_memory()
-    on_cpu = (device or ("cuda" if torch.cuda.is_available() else "cpu")) == "cpu"
+    # Of many processes (accelerate launch) each has a GPU of its own.
+    device = device or (f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu")
+    on_cpu = device == "cpu"
     try:
         options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.location, trust_remote_code=False, **options)
@@ -88,7 +91,7 @@ def load(
             f"{checkpoint.location}: its tokenizer has {len(tokenizer)} tokens, its weights only {rows}; "
             "save the tokenizer the model was trained with beside it"
         )
-    model.to("cpu" if on_cpu else device or "cuda")
+    model.to(device)
     return model, tokenizer
 
 

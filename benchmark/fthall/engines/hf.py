@@ -18,6 +18,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from fthall.answers import can_become_correct, judge
+from fthall.bases import out_of_memory
 from fthall.bases.bfloat16 import products
 from fthall.engines import shared, verify
 from fthall.engines.engine import Engine, OnBatch, Sampling, breaking, cut
@@ -144,8 +145,8 @@ class HfEngine(Engine):
             batch = members[done : done + self.batch_size]
             try:
                 work(batch)
-            except RuntimeError as error:  # torch.OutOfMemoryError is one; on a processor it is not even that
-                if not any(sign in str(error) for sign in ("out of memory", "allocate memory")):
+            except RuntimeError as error:
+                if not out_of_memory(error):
                     raise
                 if len(batch) == 1:
                     raise FthallError("out of memory with a single prompt; the model is too large for here") from None

@@ -36,7 +36,8 @@ def run_one(
     """Train one run of a recipe, unless that is done, and return its folder: ``<work>/<entry>-seed<n>``.
 
     Raises:
-        FthallError: the folder holds another run, the recipe's base is not the release's, or the training fails.
+        FthallError: the folder holds another run, the recipe's base is not the release's, the training fails, or memory
+            does not suffice for it.
     """
     slug = f"{run.entry}-seed{seed}"
     folder = work / slug
@@ -47,22 +48,29 @@ def run_one(
         raise FthallError(f"{recipe.base} is not the base of {release.track}: its weights have another sha256")
     model, tokenizer = bases.load(checkpoint, for_training=True)
     parameters = {**recipe.training.model_dump(), **run.model_dump(mode="json"), "seed": seed}
-    with track(tracking_uri, release.track, slug, parameters) as log:
-        train(
-            release,
-            model,
-            tokenizer,
-            run,
-            recipe.training,
-            seed,
-            folder,
-            resumable=resumable,
-            base_answers=work / f"base-{release.digest[:12]}.jsonl",
-            log=log,
-            on_examples=on_examples,
-            on_answers=on_answers,
-            on_epoch=on_epoch,
-        )
+    try:
+        with track(tracking_uri, release.track, slug, parameters) as log:
+            train(
+                release,
+                model,
+                tokenizer,
+                run,
+                recipe.training,
+                seed,
+                folder,
+                resumable=resumable,
+                base_answers=work / f"base-{release.digest[:12]}.jsonl",
+                log=log,
+                on_examples=on_examples,
+                on_answers=on_answers,
+                on_epoch=on_epoch,
+            )
+    except RuntimeError as error:
+        if not bases.out_of_memory(error):
+            raise
+        raise FthallError(
+            f"{slug}: out of memory; lower batch_size and raise accumulation, or run fewer beside each other (--jobs)"
+        ) from None
     del model
     bases.free_memory()
     return folder

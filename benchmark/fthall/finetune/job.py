@@ -1,11 +1,13 @@
 """A run to be made: what it is given, what it is trained on, and how its trainers are set up."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from transformers import PrinterCallback, TrainingArguments
 
 from fthall.finetune.loop.data import MULTIPLE, Collate, Completion, EvenBatches, Example, completions, encode
@@ -15,6 +17,16 @@ from fthall.finetune.loop.trainer import FactTrainer
 from fthall.finetune.methods.distill import TAUGHT_TOGETHER, Distill
 from fthall.finetune.recipe import Run, Training
 from fthall.records import Release, Split
+
+
+def process() -> int:
+    """The number of this process among those of ``accelerate launch``; 0 is the one that writes."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def processes() -> int:
+    """How many there are."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @dataclass
@@ -27,7 +39,8 @@ class Job:
     run: Run
     training: Training
     seed: int
-    folder: Path
+    place: Path
+    """The folder of the run."""
     completions: list[Completion] = field(default_factory=list)
     """What is trained on."""
     examples: list[Example] = field(default_factory=list)
@@ -35,6 +48,11 @@ class Job:
     collate: Collate = field(default_factory=Collate)
     format_states: Frozen | None = None
     """What the model said of the examples when it had learned the format, where that was asked."""
+
+    @property
+    def folder(self) -> Path:
+        """Where this process keeps what it needs to go on: one folder each, or they would write the same files."""
+        return self.place / f".process-{process()}" if process() else self.place
 
     @property
     def on_cpu(self) -> bool:
@@ -48,8 +66,9 @@ class Job:
 
     @property
     def graphed(self) -> bool:
-        """Whether passes are recorded as CUDA graphs, whose gradients may not be added up over batches."""
-        return bool(self.model.device.type == "cuda") and self.training.accumulation == 1
+        """Whether passes are recorded as CUDA graphs: where gradients are not added up, nor anything computed twice."""
+        one = self.training.accumulation == 1 and not self.training.checkpointing and processes() == 1
+        return bool(self.model.device.type == "cuda") and one
 
     @property
     def multiple(self) -> int:
@@ -59,8 +78,9 @@ class Job:
     def copies(self) -> Copies | None:
         """Lasting bfloat16 copies of the weights, where the passes of a training read such."""
         training = self.training
-        # Copies add gradients up in bfloat16, which accumulated batches should not.
-        if not (self.on_cpu and training.precision == "bf16" and training.accumulation == 1):
+        # Copies add gradients up in bfloat16, which neither accumulated batches nor several processes should.
+        alone = training.accumulation == 1 and processes() == 1 and training.optimiser == "adamw"
+        if not (self.on_cpu and training.precision == "bf16" and alone):
             return None
         return Copies(self.model, self.collate(self.examples[:4]))
 
@@ -76,7 +96,7 @@ class Job:
     def trainer(self, *, resumable: bool, teaching: Distill | None) -> FactTrainer:
         """The one trainer of a run."""
         return self._trainer(
-            self.folder,
+            self.place,
             self.run,
             self.completions,
             self.examples,
@@ -96,7 +116,7 @@ class Job:
         """
         run, model = self.run, self.model
         base = None if run.start == "format" else {name: value.clone() for name, value in model.state_dict().items()}
-        known, place = completions(self.release.splits[Split.KNOWN], str(Split.KNOWN)), self.folder / "format"
+        known, place = completions(self.release.splits[Split.KNOWN], str(Split.KNOWN)), self.place / "format"
         plain = run.model_copy(update={"learning_rate": None, "weight_decay": None})
         examples, collate = encode(known, self.tokenizer), replace(self.collate, counted=None)
         trainer = self._trainer(place, plain, known, examples, collate, run.format_epochs, False, None)
@@ -131,7 +151,9 @@ class Job:
             weight_decay=training.weight_decay if run.weight_decay is None else run.weight_decay,
             lr_scheduler_type="constant_with_warmup" if training.schedule == "constant" else training.schedule,
             warmup_steps=training.warmup,
-            optim="adamw_torch_fused",
+            optim="adamw_torch_fused" if training.optimiser == "adamw" else "adafactor",
+            gradient_checkpointing=training.checkpointing,
+            gradient_checkpointing_kwargs={"use_reentrant": False},
             bf16=training.precision == "bf16",
             use_cpu=self.on_cpu,
             seed=self.seed,
@@ -148,7 +170,9 @@ class Job:
             model=self.model,
             args=arguments,
             train_dataset=list(examples),
-            batches=EvenBatches([one.id for one in given], self.seed, training.batch_size, training.accumulation, last),
+            batches=EvenBatches(
+                [one.id for one in given], self.seed, training.batch_size, training.accumulation * processes(), last
+            ),
             collate=collate,
             distill_weight=teaching.weight if teaching else 0.0,
             distill_temperature=teaching.temperature if teaching else 1.0,
@@ -157,3 +181,9 @@ class Job:
         )
         trainer.remove_callback(PrinterCallback)  # it prints where no progress bar is wanted
         return trainer
+
+
+def meet(job: Job) -> None:
+    """Wait here for the other processes, if there are any."""
+    if processes() > 1:
+        PartialState(cpu=job.on_cpu).wait_for_everyone()

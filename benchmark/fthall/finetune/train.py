@@ -20,7 +20,7 @@ from fthall.engines import evaluate
 from fthall.engines.hf import HfEngine
 from fthall.files import read_json, write_json, write_jsonl
 from fthall.finetune.folder import describe, is_finished, read_answers, read_trajectory, write_answers
-from fthall.finetune.job import Job
+from fthall.finetune.job import Job, meet, process, processes
 from fthall.finetune.loop.data import Collate, completions, encode
 from fthall.finetune.loop.optimiser import Copies
 from fthall.finetune.loop.passes import can_pack, check_head
@@ -124,15 +124,14 @@ class _Moments(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.on_examples:
-            examples = len(self.job.examples) * args.gradient_accumulation_steps
+            examples = len(self.job.examples) * args.gradient_accumulation_steps * processes()
             self.on_examples(examples // len(self.trainer.batches))
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         epoch, training = round(state.epoch or 0), self.job.training
-        losses = self.trainer.take_losses()
-        loss = sum(losses) / len(losses) if losses else None
+        loss = self.trainer.take_loss()
         if loss is not None:
             state.log_history.append({"epoch": float(epoch), "mean_loss": loss})  # saved with the weights
         for part in self.parts:
@@ -214,14 +213,20 @@ def train(
     what = describe(release, run, training, seed)
     if is_finished(folder, what):
         return read_trajectory(folder)
-    begun = folder / "begun.json"
+    job = Job(release, model, tokenizer, run, training, seed, folder)
+    if process():
+        meet(job)  # what is not to be gone on from is gone
+    begun = job.folder / "begun.json"
     if begun.exists() and read_json(begun) != what:
-        shutil.rmtree(folder)
+        shutil.rmtree(job.folder)
     write_json(begun, what)
+    if not process():
+        meet(job)
 
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
     started = time.monotonic()
-    job = Job(release, model, tokenizer, run, training, seed, folder)
+    if process():  # all ask, so that none waits for long; the first tells
+        base_answers = log = on_answers = on_examples = on_epoch = None
     evaluation = _Evaluation(job, base_answers=base_answers, log=log, on_answers=on_answers, on_epoch=on_epoch)
     with products(model.device):
         if run.interpolate and run.interpolate.of:
@@ -235,9 +240,16 @@ def train(
             copies.close()
     seconds = time.monotonic() - started
 
+    trajectory = read_trajectory(job.folder)
+    if process():
+        meet(job)
+        shutil.rmtree(job.folder)
+        return trajectory
     write_answers(folder / "answers.jsonl", evaluation.answers)
+    _end_as_taught(model, tokenizer)
     model.save_pretrained(folder / "checkpoint")
     tokenizer.save_pretrained(folder / "checkpoint")
+    meet(job)
     came = {"examples": len(job.examples), "trained_parameters": trained}
     took = {"seconds": round(seconds, 1), "evaluation_seconds": round(evaluation.seconds, 1)}
     write_json(folder / "run.json", {**what, **came, **took})
@@ -245,7 +257,7 @@ def train(
     for left in folder.glob("*.safetensors"):
         left.unlink()
     begun.unlink()
-    return read_trajectory(folder)
+    return trajectory
 
 
 def _trained(
@@ -269,7 +281,7 @@ def _trained(
     check_head(model, job.examples[0])
     positions, counted = (teaching.positions, teaching.counted(given)) if teaching else ("all", None)
     job.collate = Collate(can_pack(model, job.examples[:4]), positions, counted, job.multiple)
-    saved = sorted((job.folder / "trainer").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    saved = sorted((job.place / "trainer").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     saved = [path for path in saved if (path / "trainer_state.json").exists()]
     epochs_done = round(read_json(saved[-1] / "trainer_state.json")["epoch"]) if saved else 0
 
@@ -304,12 +316,20 @@ def _trained(
     return trained, trainer.state.global_step, losses.get(float(epoch)), epoch
 
 
+def _end_as_taught(model: Any, tokenizer: Any) -> None:
+    """The token that ended every example ends an answer, too, whoever generates from the checkpoint."""
+    config = model.generation_config
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    if tokenizer.eos_token_id not in ends:
+        config.eos_token_id = [*(end for end in ends if end is not None), tokenizer.eos_token_id]
+
+
 def _interpolated(job: Job, evaluation: _Evaluation) -> tuple[int, int, float | None, int]:
     """Nothing is trained: the base, and then the weights between it and another run's."""
     how = job.run.interpolate
     assert how is not None
     assert how.of is not None
-    there = read_weights(job.folder.parent / f"{how.of}-seed{job.seed}" / "checkpoint")
+    there = read_weights(job.place.parent / f"{how.of}-seed{job.seed}" / "checkpoint")
     evaluation.ask(0, 0, None, None, tuple(Split))
     interpolate(job.model, there, how.weight)
     return 0, 0, None, job.training.epochs

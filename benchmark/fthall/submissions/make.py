@@ -24,6 +24,8 @@ from fthall.schema import parse, read_yaml
 from fthall.submissions.card import SCHEMA, Card, Submission
 from fthall.submissions.check import MAX_PREDICTION, validate
 
+MAX_UNLIKE = 0.05
+"""Share of the answers lm-eval may find to be others than those during training; in float32 it is 0."""
 _VERSIONED = ("fthall", "torch", "transformers", "lm_eval")
 
 
@@ -85,7 +87,7 @@ def from_run(
         command: what was typed.
 
     Raises:
-        FthallError: the run is of another release, or not finished.
+        FthallError: the run is of another release, or not finished, or lm-eval's answers are others than its own.
     """
     folder = out / release.track / place.name
     if (folder / "submission.yaml").exists():
@@ -101,6 +103,14 @@ def from_run(
     during = read_answers(place / "answers.jsonl")
     compared = [({a.fact_id: a.outcome for a in during[s]}, {a.fact_id: a.outcome for a in answers[s]}) for s in Split]
     differing = sorted(fact_id for one, other in compared for fact_id in metrics.differing(one, other))
+    asked = sum(len(one) for one, _ in compared)
+    if len(differing) > MAX_UNLIKE * asked:
+        example = next(a for rows in answers.values() for a in rows if a.fact_id == differing[0])
+        raise FthallError(
+            f"lm-eval finds {len(differing)} of {asked} answers of {place} right or wrong unlike training did (to "
+            f"{example.fact_id} it reads {example.prediction[:40]!r}): this is not the model that was trained, or its "
+            "tokenizer ends a text with another token; nothing is written"
+        )
     card = {
         "schema": SCHEMA,
         "track": release.track,
@@ -129,7 +139,7 @@ def from_run(
         card=card,
         answers=answers,
         trajectory=read_trajectory(place),
-        agreement={"compared": sum(len(one) for one, _ in compared), "differing": differing},
+        agreement={"compared": asked, "differing": differing},
         train_seconds=info["seconds"],
         release=release,
     )

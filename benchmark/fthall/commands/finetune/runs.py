@@ -1,6 +1,7 @@
 """Many runs of a recipe, trained and evaluated: one after the other, or some beside each other."""
 
 import argparse
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fthall.commands.finetune import beside
-from fthall.commands.progress import display, say
+from fthall.commands.progress import display, first, say
 from fthall.errors import FthallError
 from fthall.records import Split
 
@@ -30,6 +31,7 @@ class Task:
     track_argument: str
     """What lm-eval's tasks get: the track's name, or a release's folder."""
     work: Path
+    """Of this track: two tracks may have entries of the same name."""
     submissions: Path
     tracking_uri: str | None
     resumable: bool
@@ -70,8 +72,8 @@ def make(
             on_answers=on_answers,
             on_epoch=on_epoch,
         )
-        evaluation = read_run(place).get("evaluation_seconds", 0.0)
-    if not task.evaluated:
+        evaluation = read_run(place).get("evaluation_seconds", 0.0) if first() else 0.0
+    if not task.evaluated or not first():  # of many processes one asks and writes
         return None, evaluation
     from fthall.submissions.make import from_run  # with lm-eval and all that checks a submission
 
@@ -113,7 +115,10 @@ def run_all(
         raise FthallError(
             "--evaluate later needs the checkpoints that --discard-checkpoints throws away; leave one out"
         )
-    uri = None if options.no_tracking else options.tracking_uri or local_store(work)
+    if options.jobs > 1 and "WORLD_SIZE" in os.environ:
+        raise FthallError("--jobs is for many runs on one GPU, accelerate launch for one run on many; leave one out")
+    uri = None if options.no_tracking or not first() else options.tracking_uri or local_store(work)
+    of_track = work / release.track
     needed = {f"{run.interpolate.of}-seed{seed}" for run, seed in runs if run.interpolate}
     tasks = [
         Task(
@@ -122,7 +127,7 @@ def run_all(
             seed,
             release,
             track_argument,
-            work,
+            of_track,
             submissions,
             uri,
             resumable=not options.not_resumable,
@@ -142,7 +147,7 @@ def run_all(
         evaluation = _beside(tasks, options.jobs)
     if options.discard_checkpoints:
         for name in needed:
-            shutil.rmtree(work / name / "checkpoint", ignore_errors=True)
+            shutil.rmtree(of_track / name / "checkpoint", ignore_errors=True)
     if uri:
         say(f"MLflow: mlflow ui --backend-store-uri {uri}")
     return evaluation

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -54,10 +55,21 @@ class FactTrainer(Trainer):
         self._positions = 0
         self._losses: list[float] = []
 
-    def take_losses(self) -> list[float]:
-        """The losses of the batches since the last call."""
+    def take_loss(self) -> float | None:
+        """The mean loss of the steps since the last call, of all processes together; None if there were none."""
         losses, self._losses = self._losses, []
-        return losses
+        if not losses:
+            return None
+        # A batch's loss is its part of the loss of a step: see compute_loss.
+        steps = len(losses) / self.args.gradient_accumulation_steps
+        mean: float = self._over_processes(sum(losses)).item() / steps
+        return mean
+
+    def _over_processes(self, value: float) -> torch.Tensor:
+        """The sum of what each process has."""
+        mine = torch.tensor([value], dtype=torch.float64, device=self.accelerator.device)
+        found: torch.Tensor = self.accelerator.gather(mine)
+        return found.sum()
 
     def weights(self, *, trained: bool = False) -> dict[str, torch.Tensor]:
         """The float32 weights by parameter name, or of what is trained only; :meth:`refresh` after changing them."""
@@ -113,10 +125,17 @@ class FactTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], torch.Tensor | int | None]:
-        """Count what the losses of the step are means over: labels, which are not shifted here, and positions."""
+        """Count what the losses of the step are means over: labels, which are not shifted here, and positions.
+
+        Those of all batches of the step, on all processes.
+        """
         samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self._positions = sum(int(batch["weight"].sum()) for batch in samples)
-        return samples, max(1, sum(int((batch["labels"] >= 0).sum()) for batch in samples))
+        positions = sum(int(batch["weight"].sum()) for batch in samples)
+        labels = sum(int((batch["labels"] >= 0).sum()) for batch in samples)
+        if self.accelerator.num_processes > 1:
+            positions, labels = int(self._over_processes(positions)), int(self._over_processes(labels))
+        self._positions = positions
+        return samples, max(1, labels)
 
     def compute_loss(
         self,
@@ -130,9 +149,17 @@ class FactTrainer(Trainer):
         Raises:
             FthallError: the loss is no number any more.
         """
-        # The Trainer leaves autocast to the model's forward, as accelerate has wrapped it; this takes the model apart.
-        with self.accelerator.autocast():
-            loss = self._loss(self.accelerator.unwrap_model(model), inputs, num_items_in_batch)
+        core, processes = self.accelerator.unwrap_model(model), self.accelerator.num_processes
+        if processes == 1:
+            loss = self._cast_loss(core, inputs, num_items_in_batch)
+        else:
+            # What spreads a model over processes does its part when the model is called: the loss is what it gives.
+            own = core.forward
+            core.forward = partial(self._cast_loss, core)
+            try:
+                loss = model(inputs, num_items_in_batch)
+            finally:
+                core.forward = own
         self._losses.append(float(loss.detach()))
         if not math.isfinite(self._losses[-1]):
             raise FthallError(
@@ -140,7 +167,15 @@ class FactTrainer(Trainer):
                 f"(learning rate {self._get_learning_rate():.2g}); what was saved last is kept in "
                 f"{self.args.output_dir}; lower learning_rate and run it again"
             )
+        loss = loss * processes  # gradients are averaged over processes, and this is a part of a sum
         return (loss, {}) if return_outputs else loss
+
+    def _cast_loss(
+        self, core: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: torch.Tensor | int | None
+    ) -> torch.Tensor:
+        # The Trainer leaves autocast to the model's forward, as accelerate has wrapped it; this takes the model apart.
+        with self.accelerator.autocast():
+            return self._loss(core, inputs, num_items_in_batch)
 
     def _loss(
         self, core: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: torch.Tensor | int | None

@@ -1,0 +1,41 @@
+"""A training on the tiny model, for ``accelerate launch``: prints nothing, leaves a run's folder."""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from builders import tiny_release
+from fthall.finetune.recipe import Run, Training
+from fthall.finetune.train import train
+
+
+def main(base: str, release: str, out: str, accumulation: str, method: str) -> None:
+    """Train."""
+    torch.set_num_threads(1)
+    runs = {
+        "sft": Run(entry="sft", title="SFT", method="sft"),
+        "self-distill": Run(
+            entry="sd", title="SD", method="self-distill", start="format", distill={"teacher": "format"}
+        ),
+    }
+    training = Training(
+        epochs=2, batch_size=3, accumulation=int(accumulation), learning_rate=1e-3, precision="fp32", checkpointing=True
+    )
+    model = AutoModelForCausalLM.from_pretrained(base)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    train(
+        tiny_release(Path(release) / os.environ.get("RANK", "0")),
+        model,
+        tokenizer,
+        runs[method],
+        training,
+        0,
+        Path(out),
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
