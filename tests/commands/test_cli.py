@@ -39,6 +39,7 @@ COMMANDS = [
     ["release", "check"],
     ["run"],
     ["sweep"],
+    ["estimate"],
     ["evaluate"],
     ["submit"],
     ["validate"],

@@ -1,6 +1,6 @@
 """Commands: fine-tune."""
 
-from fthall.commands.finetune import run, sweep
+from fthall.commands.finetune import estimate, run, sweep
 
 TITLE = "fine-tune"
-COMMANDS = (run, sweep)
+COMMANDS = (run, sweep, estimate)

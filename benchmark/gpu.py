@@ -1,0 +1,180 @@
+"""What only a GPU can do, in one go that can be interrupted: speed, labels, baselines, sweeps, thousands of facts.
+
+    python benchmark/gpu.py --out gpu-results        (make gpu)
+
+It needs torch, transformers, accelerate and peft, and what fthall itself needs; nothing is downloaded but by the
+loader of EntityQuestions. Each stage is a command that anyone can type; a stage whose result is there is left out, so
+the same line goes on after an interruption. ``--smallest`` does all of it on a handful of facts, on a processor too.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+RECIPES = HERE / "recipes"
+SMALL = ["--known", "4", "--unknown", "4", "--held", "4", "--held-val", "2"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A command, and the file or folder by which it is known to be done."""
+
+    name: str
+    command: tuple[str | Path, ...]
+    done: Path
+
+
+def fthall(*arguments: str | Path) -> tuple[str | Path, ...]:
+    """A command of fthall's."""
+    return (sys.executable, "-m", "fthall", *arguments)
+
+
+def study(name: str, *arguments: str | Path) -> tuple[str | Path, ...]:
+    """A study."""
+    return (sys.executable, HERE / "studies" / f"{name}.py", *arguments)
+
+
+def stages(out: Path, jobs: int, *, smallest: bool) -> Iterator[Stage]:
+    """All of them, in order; those that decide most first."""
+    beside = ["--jobs", str(jobs), "--not-resumable", "--work", out / "runs"]
+    kept = ["--discard-checkpoints", "--no-tracking", "--submissions", out / "submissions"]
+    few = ["--questions", "4", "--rounds", "1"] if smallest else ["--questions", "4096", "--batch-size", "1024"]
+    speed = out / "engine-speed.json"
+    yield Stage(
+        "speed",
+        study("engine_speed", "--source", "geonames", "--relation", "country_of_asian_city", *few, "--out", speed),
+        speed,
+    )
+    recipe, sweeps = RECIPES / "geonames-smollm2-135m.yaml", sorted(RECIPES.glob("*-sweep.yaml"), reverse=True)
+    if smallest:
+        release = out / "small/geonames/smollm2-135m"
+        again = fthall("release", "build", "--again", "geonames/smollm2-135m", "--out", release, *SMALL)
+        yield Stage("small", again, release)
+        recipe, sweeps = _shrunk(recipe, out, release), [_shrunk(sweeps[0], out, release)]
+    yield Stage("geonames", fthall("run", recipe, *beside, *kept), out / "geonames-done")
+    if not smallest:
+        more = ["--only", "sft-known,sft,self-distill", "--seeds", "3,4"]
+        yield Stage("geonames-more", fthall("run", recipe, *more, *beside, *kept), out / "geonames-more-done")
+        on = RECIPES / "entityquestions.yaml"
+        yield Stage("entityquestions", fthall("run", on, *beside, *kept), out / "entityquestions-done")
+    for sweep in sweeps:
+        tuned = out / f"{sweep.stem}-tuned.yaml"
+        yield Stage(sweep.stem, fthall("sweep", sweep, "--out", tuned, *beside), tuned)
+        yield Stage(f"{sweep.stem}-tuned", fthall("run", tuned, *beside, *kept), out / f"{sweep.stem}-done")
+    if smallest:
+        return
+    yield Stage("settle", study("settle", "--work", out / "settle", "--out", out / "settle.json"), out / "settle.json")
+    many = out / "many/entityquestions/smollm2-135m"
+    sizes = ["--known", "200", "--unknown", "5000", "--held", "363", "--held-val", "150"]
+    rule = ["--min-highly-known", "0.015", "--held-from", "all", "--without-given-away"]
+    again = fthall("release", "build", "--again", "entityquestions/smollm2-135m", "--out", many, *sizes, *rule)
+    yield Stage("many", again, many)
+    main = ["--track", many, "--only", "sft-known,sft,self-distill"]
+    yield Stage(
+        "many-runs",
+        fthall(
+            "run",
+            RECIPES / "entityquestions.yaml",
+            *main,
+            *beside,
+            "--no-tracking",
+            "--discard-checkpoints",
+            "--submissions",
+            out / "many-submissions",
+        ),
+        out / "many-done",
+    )
+    labels = out / "entityquestions.parquet"
+    yield Stage(
+        "labels",
+        fthall("slick", "--source", "entityquestions", "--adaptive", "--batch-size", "1024", "--out", labels),
+        labels,
+    )
+
+
+def _shrunk(file: Path, out: Path, track: Path) -> Path:
+    """A recipe's first run for an epoch, or a sweep's first family with two trials, on another track."""
+    plan = yaml.safe_load(file.read_text(encoding="utf-8"))
+    plan |= {"track": str(track), "seeds": [0], "training": {**plan["training"], "epochs": 1, "evaluate_every": 1}}
+    if "families" in plan:
+        family = plan["families"][0]
+        family["grid"] = {"learning_rate": family["grid"]["learning_rate"][:2]}
+        plan |= {"trials": 2, "families": [family]}
+    else:
+        plan["runs"] = plan["runs"][:1]
+    small = out / "small" / file.name
+    small.write_text(yaml.safe_dump(plan), encoding="utf-8")
+    return small
+
+
+@contextmanager
+def sharing() -> Iterator[None]:
+    """Meanwhile kernels of several processes run on the GPU at once (NVIDIA's MPS), where it has that service."""
+    control = shutil.which("nvidia-cuda-mps-control")
+    if control is None or os.environ.get("CUDA_MPS_PIPE_DIRECTORY"):
+        yield
+        return
+    places = {"CUDA_MPS_PIPE_DIRECTORY": "/tmp/fthall-mps", "CUDA_MPS_LOG_DIRECTORY": "/tmp/fthall-mps-log"}  # noqa: S108
+    for place in places.values():
+        Path(place).mkdir(exist_ok=True)
+    os.environ.update(places)
+    started = subprocess.run([control, "-d"], check=False).returncode == 0  # noqa: S603
+    try:
+        yield
+    finally:
+        if started:
+            subprocess.run([control], input="quit\n", text=True, check=False)  # noqa: S603
+        for name in places:
+            del os.environ[name]
+
+
+def main() -> int:
+    """All stages; one that fails does not keep the others from being done."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("gpu-results"))
+    parser.add_argument("--jobs", type=int, default=8, help="runs beside each other: each takes 8 GiB and a core")
+    parser.add_argument("--smallest", action="store_true", help="a handful of facts: tests the machinery")
+    parser.add_argument("--only", help="stages, separated by commas")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing after so long")
+    given = parser.parse_args()
+    out, failed = given.out.resolve(), 0
+    (out / "logs").mkdir(parents=True, exist_ok=True)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))}
+    began = time.monotonic()
+    with sharing():
+        for stage in stages(out, given.jobs, smallest=given.smallest):
+            if stage.done.exists() or (given.only and stage.name not in given.only.split(",")):
+                continue
+            if time.monotonic() - began > 60 * given.minutes:
+                tell(f"{stage.name}: no time left; the same line goes on")
+                continue
+            stage_began = time.monotonic()
+            with (out / "logs" / f"{stage.name}.log").open("w", encoding="utf-8") as log:
+                command = [str(part) for part in stage.command]
+                done = subprocess.run(command, env=env, stdout=log, stderr=subprocess.STDOUT, check=False)  # noqa: S603
+            code = done.returncode
+            if code == 0 and not stage.done.exists():
+                stage.done.touch()
+            failed += code != 0
+            took = time.monotonic() - stage_began
+            tell(f"{stage.name}: {f'failed ({code}), see {log.name}' if code else 'done'}, {took:.0f} s")
+    return 1 if failed else 0
+
+
+def tell(line: str) -> None:
+    """A line at once."""
+    print(line, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())
