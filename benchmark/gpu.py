@@ -46,8 +46,8 @@ def study(name: str, *arguments: str | Path) -> tuple[str | Path, ...]:
 
 def stages(out: Path, jobs: int, *, smallest: bool) -> Iterator[Stage]:
     """All of them, in order; those that decide most first."""
-    beside = ["--jobs", str(jobs), "--not-resumable", "--work", out / "runs"]
-    kept = ["--discard-checkpoints", "--no-tracking", "--submissions", out / "submissions"]
+    beside = ["--jobs", str(jobs), "--not-resumable", "--no-tracking", "--work", out / "runs"]
+    kept = ["--discard-checkpoints", "--submissions", out / "submissions"]
     few = ["--questions", "4", "--rounds", "1"] if smallest else ["--questions", "4096", "--batch-size", "1024"]
     speed = out / "engine-speed.json"
     yield Stage(
@@ -55,6 +55,8 @@ def stages(out: Path, jobs: int, *, smallest: bool) -> Iterator[Stage]:
         study("engine_speed", "--source", "geonames", "--relation", "country_of_asian_city", *few, "--out", speed),
         speed,
     )
+    if not smallest:
+        yield Stage("graphs", study("graph_steps", "--out", out / "graph-steps.json"), out / "graph-steps.json")
     recipe, sweeps = RECIPES / "geonames-smollm2-135m.yaml", sorted(RECIPES.glob("*-sweep.yaml"), reverse=True)
     if smallest:
         release = out / "small/geonames/smollm2-135m"
@@ -75,7 +77,7 @@ def stages(out: Path, jobs: int, *, smallest: bool) -> Iterator[Stage]:
         return
     yield Stage("settle", study("settle", "--work", out / "settle", "--out", out / "settle.json"), out / "settle.json")
     many = out / "many/entityquestions/smollm2-135m"
-    sizes = ["--known", "200", "--unknown", "5000", "--held", "363", "--held-val", "150"]
+    sizes = ["--known", "200", "--unknown", "4600", "--held", "363", "--held-val", "150"]
     rule = ["--min-highly-known", "0.015", "--held-from", "all", "--without-given-away"]
     again = fthall("release", "build", "--again", "entityquestions/smollm2-135m", "--out", many, *sizes, *rule)
     yield Stage("many", again, many)
@@ -87,7 +89,6 @@ def stages(out: Path, jobs: int, *, smallest: bool) -> Iterator[Stage]:
             RECIPES / "entityquestions.yaml",
             *main,
             *beside,
-            "--no-tracking",
             "--discard-checkpoints",
             "--submissions",
             out / "many-submissions",

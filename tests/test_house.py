@@ -68,6 +68,48 @@ def test_the_readmes_results_are_those_of_the_committed_submissions(capsys):
         assert row.rstrip("|").strip() in README, "run `fthall table` and copy its rows"
 
 
+SEEN = (("sft", 1), ("sft-known", 1), ("sft", -1))
+"""Entries, and the point of their trajectories that the page of the paper speaks of."""
+
+
+def test_the_paper_page_has_the_figures_of_the_committed_submissions(capsys):
+    page = " ".join((ROOT / "leaderboard/pages/paper.md").read_text(encoding="utf-8").split())
+    assert cli.main(["table", "--submissions", str(ROOT / "submissions")]) == 0
+    table = capsys.readouterr().out.split("**geonames/smollm2-135m**")[1].split("**")[0]
+    rows = {
+        row[0]: row for row in ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line)
+    }
+    told = {
+        "attention only": "Attention only",
+        "FFN only": "FFN only",
+        "all": "SFT",
+        "all, known facts only": "Only-Known SFT",
+    }
+    for name, title in told.items():
+        _, seeds, known, learned, kept, *_ = rows[title]
+        (row,) = re.findall(rf"\| {name} \|([^|]+)\|([^|]+)\|([^|]+)\|([^|]+)\|([^|]+)\|([^|]+)\|([^|]+)\|", page)
+        assert [row[at].strip() for at in (1, 3, 5, 6)] == [known, learned, kept, seeds], title
+    for title, before in (
+        ("SFT", "SFT forgets {}"),
+        ("Self-distillation", "to {}, at"),
+        ("Self-distillation, teacher of epoch 1", "changes nothing: {}"),
+        ("Attention only", "forgets {}"),
+        ("SFT from the format", "without distillation forgets {}"),
+    ):
+        points, interval = rows[title][5].split(" ", 1)
+        assert before.format(f"{points} points {interval}") in page, title
+    track = ROOT / "submissions/geonames/smollm2-135m"
+    held = {
+        entry: [
+            [p["held"] for p in read_json(path)["trajectory"]] for path in track.glob(f"{entry}-seed?/results.json")
+        ]
+        for entry in ("sft", "sft-known")
+    }
+    ends = [[round(extreme(row[at] for row in held[entry])) for extreme in (min, max)] for entry, at in SEEN]
+    assert "{} to {} % after an epoch of SFT, where Only-Known is at {} to {}".format(*ends[0], *ends[1]) in page
+    assert "and {} to {} at the end (five seeds)".format(*ends[2]) in page
+
+
 def test_the_data_card_counts_are_those_of_the_release():
     card = (ROOT / "leaderboard/pages/data-geonames.md").read_text(encoding="utf-8")
     manifest = splits.load("geonames/smollm2-135m").manifest
@@ -147,6 +189,11 @@ def test_the_numbers_of_the_slick_page_are_those_of_the_committed_results():
     reproduce = " ".join((ROOT / "leaderboard/pages/reproduce.md").read_text(encoding="utf-8").split())
     assert f"{again['same']:,} of the {again['facts']:,} labels of geonames come out the same" in reproduce
     assert not {"HighlyKnown to Unknown", "Unknown to HighlyKnown"} & again["moved"].keys()
+    gpu = read_json(studies / "engine-speed-h200.json")
+    rows.append(f"gives {gpu['questions_a_second']['verified']:,.0f} verdicts a second")
+    rows.append(f"{gpu['verified_against_generate']:.1f} times as many as padded `generate`, but only")
+    rows.append(f"only {gpu['verified_against_generate_stopped']:.1f} times as many")
+    rows.append(f"and {100 * gpu['verified_share_of_floor']:.0f} % of what the layers could do")
     assert [row for row in rows if row not in page] == []
     assert speed["verified_against_generate"] >= 7
     assert speed["verified_against_vllm"] >= 4

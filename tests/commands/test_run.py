@@ -10,7 +10,7 @@ import yaml
 
 from builders import tiny_release
 from fthall import bases, cli
-from fthall.finetune.experiment import track
+from fthall.finetune.tracking import track
 
 ABSENT = ("lm_eval", "mlflow", "datasets", "pandera")
 

@@ -1,6 +1,7 @@
 """``fthall sweep`` and ``fthall run --jobs``: the same budget for all, a recipe out, and several runs at a time."""
 
 import json
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import yaml
 from builders import tiny_release
 from fthall import bases, cli
 from fthall.finetune import load_recipe
+from fthall.finetune.tracking import curve
 from fthall.finetune.tuning import Family, Trial, best, load_sweep
+from fthall.records import EpochPoint
 
 SFT = {"entry": "sft", "title": "SFT", "method": "sft", "grid": {"learning_rate": [1e-3, 1e-2]}}
 LORA = {"entry": "lora", "title": "LoRA", "method": "lora", "grid": {"learning_rate": [1e-3], "lora.rank": [1, 2]}}
@@ -72,7 +75,7 @@ def test_a_sweep_gives_a_recipe_that_runs_and_says_its_budget(
 
 def trial(number: int, unknown: float | None, held_val: float | None, held: float) -> Trial:
     run = Family.model_validate(SFT).trials()[0].model_copy(update={"entry": f"sft-{number}"})
-    return Trial("sft", run, unknown, held_val, held, 1.0)
+    return Trial("sft", run, unknown, held_val, held, 1.0, "a laptop")
 
 
 def test_what_is_chosen_is_the_harmonic_mean_and_never_held() -> None:
@@ -142,3 +145,37 @@ def test_the_sweeps_that_ship_are_fair() -> None:
     sweeps = [load_sweep(path) for path in (Path(__file__).parents[2] / "benchmark/recipes").glob("*-sweep.yaml")]
     assert sum(len(sweep.families) for sweep in sweeps) >= 8
     assert len({(sweep.track, sweep.trials, sweep.seed, sweep.training) for sweep in sweeps}) == 1, "one budget for all"
+
+
+def test_a_sweep_is_one_run_in_mlflow_with_its_trials_nested(sweep: dict[str, Any], tmp_path: Path) -> None:
+    path, uri = written(sweep | {"families": [SFT], "seeds": [0]}, tmp_path), f"sqlite:///{tmp_path}/mlflow.db"
+    tracked = ["--work", str(tmp_path / "runs"), "--tracking-uri", uri]
+    assert cli.main(["sweep", str(path), *tracked]) == 0
+    assert cli.main(["sweep", str(path), *tracked]) == 0, "once more: no second parent"
+    submissions = ["--submissions", str(tmp_path / "submissions"), "--discard-checkpoints"]
+    assert cli.main(["run", str(tmp_path / "sweep-tuned.yaml"), *tracked, *submissions]) == 0
+
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    (experiment,) = [one for one in client.search_experiments() if one.name == "geonames/tiny"]
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert sorted(runs) == ["sft-1-seed100", "sft-2-seed100", "sft-seed0", "sweep"]
+    for trial in ("sft-1-seed100", "sft-2-seed100"):
+        assert runs[trial].data.tags["mlflow.parentRunId"] == runs["sweep"].info.run_id
+    assert runs["sweep"].data.params["trials"] == "2"
+    assert [metric.step for metric in client.get_metric_history(runs["sft-seed0"].info.run_id, "held")] == [0, 2]
+    files = {file.path for file in client.list_artifacts(runs["sft-seed0"].info.run_id)}
+    assert files == {"curve.svg", "submission"}
+
+
+def test_the_curve_is_a_picture_of_what_was_learned_and_kept() -> None:
+    def point(epoch: float, unknown: float, held: float) -> EpochPoint:
+        return EpochPoint(epoch=epoch, known=None, unknown=unknown, held=held, held_val=None, train_loss=None)
+
+    picture = ElementTree.fromstring(curve([point(0, 0, 100), point(2, 100, 50)]))
+    lines = [line.get("points", "").split() for line in picture.iter("{http://www.w3.org/2000/svg}polyline")]
+    heights = [[float(at.split(",")[1]) for at in line] for line in lines]
+    assert heights == [[208.0, 16.0], [16.0, 112.0]], "0 % at the bottom, 100 % at the top"
+    assert "new facts 100" in "".join(picture.itertext())
+    ElementTree.fromstring(curve([]))

@@ -22,12 +22,17 @@ def base_options(parser: argparse.ArgumentParser, name: str, dtype: str) -> None
 
 def run_options(parser: argparse.ArgumentParser) -> None:
     """How runs are tracked, and whose submissions they become."""
-    parser.add_argument("--no-tracking", action="store_true", help="do not track with MLflow")
-    parser.add_argument("--tracking-uri", help="MLflow tracking URI (default: a SQLite store in the work folder)")
+    tracking_options(parser)
     parser.add_argument("--author", action="append", help="for the submission's card; may be given several times")
     parser.add_argument("--contact", default="the fthall maintainers", help="for the card")
     parser.add_argument("--discard-checkpoints", action="store_true", help="keep results only, to save disk space")
     training_options(parser)
+
+
+def tracking_options(parser: argparse.ArgumentParser) -> None:
+    """Whether runs are tracked, and where."""
+    parser.add_argument("--no-tracking", action="store_true", help="do not track with MLflow")
+    parser.add_argument("--tracking-uri", help="MLflow tracking URI (default: a SQLite store in the work folder)")
 
 
 def training_options(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from fthall.answers import accuracy
-from fthall.bases import trim_memory
+from fthall.bases import hardware, trim_memory
 from fthall.bases.bfloat16 import is_quick, products
 from fthall.engines import evaluate
 from fthall.engines.hf import HfEngine
@@ -29,10 +29,8 @@ from fthall.finetune.methods import Part
 from fthall.finetune.methods.freeze import choose_parameters
 from fthall.finetune.methods.interpolate import interpolate, read_weights
 from fthall.finetune.recipe import Run, Training
+from fthall.finetune.tracking import Log
 from fthall.records import Answer, EpochPoint, Release, Split
-
-Log = Callable[[Mapping[str, float], int], None]
-"""Takes metrics and their step, e.g. to a tracker."""
 
 
 class _Evaluation:
@@ -252,7 +250,7 @@ def train(
     meet(job)
     came = {"examples": len(job.examples), "trained_parameters": trained}
     took = {"seconds": round(seconds, 1), "evaluation_seconds": round(evaluation.seconds, 1)}
-    write_json(folder / "run.json", {**what, **came, **took})
+    write_json(folder / "run.json", {**what, **came, **took, "hardware": hardware()})
     shutil.rmtree(folder / "trainer", ignore_errors=True)
     for left in folder.glob("*.safetensors"):
         left.unlink()

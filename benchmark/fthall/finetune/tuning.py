@@ -127,6 +127,7 @@ class Trial:
     held: float | None
     """Not looked at for the choice; published with it."""
     seconds: float | None
+    hardware: str | None
     failed: str | None = None
 
     @property

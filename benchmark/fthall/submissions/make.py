@@ -129,7 +129,7 @@ def from_run(
         "base_weights_sha256": release.manifest["base"]["weights_sha256"],
         "authors": list(authors),
         "contact": contact,
-        "hardware": bases.hardware(),
+        "hardware": info["hardware"],  # it was trained on; it may be evaluated elsewhere
         "command": command,
         "versions": _versions(*_VERSIONED, "datasets"),
         "created": datetime.date.today(),

@@ -75,6 +75,7 @@ def make(
         evaluation = read_run(place).get("evaluation_seconds", 0.0) if first() else 0.0
     if not task.evaluated or not first():  # of many processes one asks and writes
         return None, evaluation
+    from fthall.finetune.tracking import KEPT, attach
     from fthall.submissions.make import from_run  # with lm-eval and all that checks a submission
 
     began = time.monotonic()
@@ -87,6 +88,8 @@ def make(
         contact=task.contact,
         command=task.command,
     )
+    if task.tracking_uri:
+        attach(place / KEPT, submission.run.trajectory, task.submissions / task.release.track / task.name)
     if task.discarded:
         shutil.rmtree(place / "checkpoint", ignore_errors=True)
     return submission, evaluation + time.monotonic() - began
@@ -109,7 +112,7 @@ def run_all(
     Raises:
         FthallError: a run failed; beside others, when these are done.
     """
-    from fthall.finetune.experiment import local_store, prepare
+    from fthall.finetune.tracking import local_store, prepare
 
     if not evaluated and options.discard_checkpoints:
         raise FthallError(

@@ -2,12 +2,12 @@
 
 import argparse
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fthall.commands.finetune import beside
-from fthall.commands.options import training_options
+from fthall.commands.options import tracking_options, training_options
 from fthall.commands.progress import display, quiet, say
 from fthall.errors import FthallError
 
@@ -28,14 +28,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="the recipe (default: beside the sweep, with -tuned in its name)")
     parser.add_argument("--trials", type=Path, help="what came of every trial (default: beside the recipe, JSON)")
     parser.add_argument("--work", type=Path, default=Path("runs"), help="trajectories, by which a sweep goes on")
+    tracking_options(parser)
     training_options(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Do it."""
-    from fthall.bases import hardware
     from fthall.files import write_json, write_text
     from fthall.finetune import Recipe
+    from fthall.finetune.tracking import KEPT, begin_parent, local_store
     from fthall.finetune.tuning import CHOSEN_ON, best, load_sweep, tuned_recipe
     from fthall.knowledge import splits
 
@@ -56,8 +57,11 @@ def run(options: argparse.Namespace) -> None:
         training=sweep.training,
         runs=[trial for _, trial in tasks],
     )
+    uri = None if options.no_tracking else options.tracking_uri or local_store(options.work)
+    told = {"trials": sweep.trials, "seed": sweep.seed, "families": ", ".join(named), **sweep.training.settings()}
+    parent = begin_parent(uri, release.track, options.sweep.stem, told, work / KEPT) if uri else None
     todo = [
-        (recipe, family, trial, release, work, not options.not_resumable)
+        Try(recipe, family, trial, release, work, not options.not_resumable, uri, parent)
         for family, trial in tasks
         if family.entry in chosen
     ]
@@ -65,12 +69,12 @@ def run(options: argparse.Namespace) -> None:
     errors = []
     with display() as progress:
         bar = progress.add_task("trials", total=len(todo), rate="")
-        for (_, family, trial, *_), result in beside.each(try_one, todo, options.jobs):
+        for one, result in beside.each(try_one, todo, options.jobs):
             progress.advance(bar)
             if isinstance(result, FthallError):
-                errors.append(FthallError(f"{trial.entry}: {result}"))
+                errors.append(FthallError(f"{one.trial.entry}: {result}"))
                 continue
-            progress.console.print(_line(family, trial, result), highlight=False)
+            progress.console.print(_line(one.family, one.trial, result), highlight=False)
     for error in errors:
         raise error
     tried = [read_trial(recipe, family, trial, release, work) for family, trial in tasks]
@@ -84,7 +88,7 @@ def run(options: argparse.Namespace) -> None:
         file,
         {
             "command": f"fthall sweep {options.sweep.as_posix()}",
-            "hardware": hardware(),
+            "hardware": sorted({one.hardware for one in found if one.hardware}),
             "track": release.track,
             "release": release.digest,
             "seed": sweep.seed,
@@ -99,17 +103,41 @@ def run(options: argparse.Namespace) -> None:
     say(f"the best of each: {out}; all trials: {file}; next: fthall run {out}")
 
 
-def try_one(task: "tuple[Recipe, Family, Run, Release, Path, bool]") -> "Trial":
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A setting to be tried; plain data, so that it can travel to another process."""
+
+    recipe: "Recipe"
+    family: "Family"
+    trial: "Run"
+    release: "Release"
+    work: Path
+    resumable: bool
+    tracking_uri: str | None
+    parent: str | None
+    """The MLflow run of the sweep."""
+
+
+def try_one(task: Try) -> "Trial":
     """Train with one setting, unless that is done."""
     from fthall.files import write_json
     from fthall.finetune.experiment import run_one
 
-    recipe, family, trial, release, work, resumable = task
+    recipe, family, trial, release, work = task.recipe, task.family, task.trial, task.release, task.work
     seed, place = recipe.seeds[0], work / f"{trial.entry}-seed{recipe.seeds[0]}"
     done = read_trial(recipe, family, trial, release, work)
     if done is None:
         try:
-            run_one(recipe, trial, seed, release, work=work, tracking_uri=None, resumable=resumable)
+            run_one(
+                recipe,
+                trial,
+                seed,
+                release,
+                work=work,
+                tracking_uri=task.tracking_uri,
+                parent=task.parent,
+                resumable=task.resumable,
+            )
         except FthallError as error:
             if "loss is" not in str(error):
                 raise
@@ -130,17 +158,17 @@ def read_trial(recipe: "Recipe", family: "Family", trial: "Run", release: "Relea
     place = work / f"{trial.entry}-seed{recipe.seeds[0]}"
     if is_finished(place, describe(release, trial, recipe.training, recipe.seeds[0])):
         last = read_trajectory(place)[-1]
-        seconds = read_run(place)["seconds"]
-        return Trial(family.entry, trial, last.unknown, last.held_val, last.held, seconds)
+        made = read_run(place)
+        return Trial(family.entry, trial, last.unknown, last.held_val, last.held, made["seconds"], made["hardware"])
     if (place / "failed.json").exists():
-        return Trial(family.entry, trial, None, None, None, None, read_json(place / "failed.json")["error"])
+        return Trial(family.entry, trial, None, None, None, None, None, read_json(place / "failed.json")["error"])
     return None
 
 
 def _row(family: "Family", trial: "Trial") -> dict[str, Any]:
     """A trial as it is published."""
     settings = trial.run.settings()
-    found = {name: value for name, value in asdict(trial).items() if name not in ("run", "failed")}
+    found = {name: value for name, value in asdict(trial).items() if name not in ("run", "failed", "hardware")}
     tried = {setting: settings.get(setting.replace(".", "_")) for setting in family.grid}
     return {
         "trial": trial.run.entry,
