@@ -1,5 +1,6 @@
 """Each family does what it says: on a two-layer random model, with numbers by hand where there are any."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from fthall.files import read_json, read_jsonl, write_jsonl
 from fthall.finetune.folder import read_trajectory
 from fthall.finetune.loop.data import EvenBatches, completions
 from fthall.finetune.methods.pull import Pulling
-from fthall.finetune.methods.replay import fresh_facts
+from fthall.finetune.methods.replay import Replay, fresh_facts
 from fthall.finetune.methods.stop import EarlyStop
 from fthall.finetune.methods.targets import Mixing, MixSD, Relabel, Relabelling
 from fthall.finetune.recipe import Run, Training
@@ -233,6 +234,17 @@ def test_fresh_facts_share_no_subject_with_any_split(release):
     subjects = {f.subject for split in Split for f in release.splits[split]}
     assert {f.subject for f in fresh_facts(release)}.isdisjoint(subjects)
     assert len(fresh_facts(release)) == 20 + len(tiny_facts()) - len(subjects)
+
+
+def test_near_questions_come_first(release):
+    fresh = fresh_facts(release)
+    new = release.splits[Split.UNKNOWN][0].subject
+    twin = replace(fresh[7], subject=f"{new}a")
+    job = SimpleNamespace(release=release, seed=0)
+    order = Replay(questions="near").part(job)._in_order([*fresh, twin])
+    assert order[0] is twin
+    assert sorted(f.id for f in order) == sorted(f.id for f in [*fresh, twin])
+    assert Replay().part(job)._in_order([*fresh, twin])[0] is not twin
 
 
 def test_replay_of_more_than_there_is(tiny_base, tokenizer, release, tmp_path):

@@ -8,54 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import sparse
 
 from fthall.answers import normalise
-from fthall.measure.stats import Bools, Floats, Ints
+from fthall.measure.stats import Bools, Ints
+from fthall.names import nearest, tokens, trigrams
 from fthall.records import Fact, Release, Split
 
-_ROWS_AT_ONCE = 512
 _FREQUENCIES = (0, 1, 5, 20)
-
-
-def trigrams(name: str) -> set[str]:
-    """Character trigrams of a normalised name, with its ends marked: "oslo" has ^os, osl, slo, lo$."""
-    marked = f"^{normalise(name)}$"
-    return {marked[i : i + 3] for i in range(max(1, len(marked) - 2))}
-
-
-def tokens(name: str) -> set[str]:
-    """Words of a normalised name."""
-    return set(normalise(name).split())
-
-
-def nearest(subjects: Sequence[set[str]], trained: Sequence[set[str]]) -> Floats:
-    """Jaccard similarity of each subject with the most similar trained one: [subjects], 0 to 1.
-
-    Sets come from :func:`trigrams` or :func:`tokens`. With nothing trained, all are 0.
-    """
-    if not subjects or not trained:
-        return np.zeros(len(subjects))
-    number: dict[str, int] = {}
-    one, other = (_matrix(sets, number) for sets in (subjects, trained))
-    width = len(number)
-    one.resize(len(subjects), width)
-    other.resize(len(trained), width)
-    sizes = np.asarray(other.sum(axis=1)).ravel()
-    best = np.zeros(len(subjects))
-    for start in range(0, len(subjects), _ROWS_AT_ONCE):
-        rows = one[start : start + _ROWS_AT_ONCE]
-        both = np.asarray((rows @ other.T).todense(), dtype=np.float64)
-        either = np.asarray(rows.sum(axis=1)).reshape(-1, 1) + sizes[None, :] - both
-        best[start : start + rows.shape[0]] = np.max(both / np.maximum(either, 1), axis=1)
-    return best
-
-
-def _matrix(sets: Sequence[set[str]], number: dict[str, int]) -> sparse.csr_matrix:
-    """Membership, one row a set; new members are numbered as they come."""
-    columns = [number.setdefault(member, len(number)) for members in sets for member in sorted(members)]
-    ends = np.cumsum([0, *(len(members) for members in sets)])
-    return sparse.csr_matrix((np.ones(len(columns), dtype=np.float32), columns, ends), shape=(len(sets), len(number)))
 
 
 def answer_frequency(facts: Sequence[Fact], trained: Sequence[Fact]) -> Ints:

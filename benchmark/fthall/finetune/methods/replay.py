@@ -51,6 +51,8 @@ class Replay(Settings):
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """τ of soft targets."""
     when: Literal["shuffled", "last"] = "shuffled"
+    questions: Literal["any", "near"] = "any"
+    """Which fresh questions are answered first: any, or those whose subjects are spelled most like the new facts'."""
 
     def part(self, job: "Job") -> "Replaying":
         """See :class:`fthall.finetune.methods.Settings`."""
@@ -75,7 +77,7 @@ class Replay(Settings):
 
     def said(self) -> dict[str, Any]:
         """See :class:`fthall.finetune.methods.Settings`."""
-        silent = {"agree", "shots"} if self.what != "answers" else set()
+        silent = {"agree", "shots", "questions"} if self.what != "answers" else set()
         silent |= {"weight", "temperature"} if not self.soft else set()
         return {name: value for name, value in super().said().items() if name not in silent}
 
@@ -128,7 +130,7 @@ class Replaying(Part):
         job = self._job
         engine = HfEngine(job.model, job.tokenizer, batch_size=job.together)
         shown = [few_shot(self._exemplars(number)) for number in range(self._how.agree)]
-        fresh, rows = self._shuffled(fresh_facts(job.release)), []
+        fresh, rows = self._in_order(fresh_facts(job.release)), []
         for start in range(0, len(fresh), job.together):  # then it is looked whether there are enough
             asked = fresh[start : start + job.together]
             said = [engine.greedy([before + ask(fact.question) for fact in asked]) for before in shown]
@@ -170,6 +172,17 @@ class Replaying(Part):
         known = sorted(self._job.release.splits[Split.KNOWN], key=lambda fact: fact.id)
         digest = hashlib.sha256(f"{self._job.seed}/replay/{number}".encode()).digest()
         return random.Random(digest).sample(known, min(self._how.shots, len(known)))
+
+    def _in_order(self, facts: list[Fact]) -> list[Fact]:
+        """As they are to be asked; alike ones in the order of a hash."""
+        from fthall.names import nearest, trigrams
+
+        shuffled = self._shuffled(facts)
+        if self._how.questions == "any":
+            return shuffled
+        new = [trigrams(fact.subject) for fact in self._job.release.splits[Split.UNKNOWN]]
+        alike = nearest([trigrams(fact.subject) for fact in shuffled], new)
+        return [shuffled[place] for place in (-alike).argsort(kind="stable")]
 
     def _shuffled(self, facts: Any) -> list[Fact]:
         return sorted(facts, key=lambda fact: hashlib.sha256(f"{self._job.seed}/replay/{fact.id}".encode()).digest())
