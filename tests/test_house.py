@@ -207,6 +207,17 @@ def test_the_studies_still_find_what_they_import(script: Path, monkeypatch: pyte
     importlib.import_module(script.stem)
 
 
+def test_the_estimates_of_the_finetuning_page_are_those_of_the_committed_results():
+    page = (ROOT / "leaderboard/pages/finetuning.md").read_text(encoding="utf-8")
+    for row in read_json(ROOT / "leaderboard/studies/budget.json")["rows"]:
+        cells = [f"{row['model']}, {row['way']}", f"{row['parameters']:,}"]
+        for what, off in (("gib", "peak"), ("seconds", "seconds")):
+            told = (row[f"estimated_{what}"], row[f"measured_{what}"])
+            cells += [f"{told[0]:.2f}", f"{told[1]:.2f}", f"{100 * row[f'off_by_{off}']:+.0f} %"]
+        assert f"| {' | '.join(cells)} |" in page
+        assert abs(row["off_by_peak"]) <= 0.2
+
+
 def test_the_numbers_of_the_training_page_are_those_of_the_committed_results():
     page = " ".join((ROOT / "leaderboard/pages/training.md").read_text(encoding="utf-8").split())
     found = read_json(ROOT / "leaderboard/studies/training-speed.json")

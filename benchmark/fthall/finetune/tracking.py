@@ -131,13 +131,17 @@ def curve(points: Sequence[EpochPoint]) -> str:
         )
 
     grid = "".join(f'<text x="4" y="{top + (height - 48) * (1 - y / 100) + 4:.1f}">{y}</text>' for y in (0, 50, 100))
-    lines = [
-        line([(p.epoch, p.unknown) for p in points], "#b3541e", "new facts"),
-        line([(p.epoch, p.held) for p in points], "#1e5fb3", "old facts"),
-    ]
+    lines = (
+        [
+            line([(p.epoch, p.unknown) for p in points], "#b3541e", "new facts"),
+            line([(p.epoch, p.held) for p in points], "#1e5fb3", "old facts"),
+        ]
+        if points
+        else []
+    )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
-        f'font-size="12">{grid}{"".join(lines) if points else ""}'
+        f'font-size="12">{grid}{"".join(lines)}'
         f'<text x="{left}" y="{height - 6}">epochs 0 to {last:g}</text></svg>\n'
     )
 
