@@ -75,7 +75,11 @@ def stages(out: Path, jobs: int, *, smallest: bool) -> Iterator[Stage]:
         yield Stage(f"{sweep.stem}-tuned", fthall("run", tuned, *beside, *kept), out / f"{sweep.stem}-done")
     if smallest:
         return
-    yield Stage("settle", study("settle", "--work", out / "settle", "--out", out / "settle.json"), out / "settle.json")
+    yield Stage(
+        "settle",
+        study("settle", "--jobs", str(jobs), "--work", out / "settle", "--out", out / "settle.json"),
+        out / "settle.json",
+    )
     many = out / "many/entityquestions/smollm2-135m"
     sizes = ["--known", "200", "--unknown", "4600", "--held", "363", "--held-val", "150"]
     rule = ["--min-highly-known", "0.015", "--held-from", "all", "--without-given-away"]

@@ -2,17 +2,19 @@
 
     python benchmark/studies/settle.py
 
-Plain SFT and its Only-Known twin are trained with every setting and seed; the held-out facts are asked after each of
-the last two epochs. Finished runs are kept in the work folder and not repeated, so the study can be interrupted.
+Plain SFT, its Only-Known twin and self-distillation are trained with every setting and seed; the held-out facts are
+asked after each of the last two epochs. Finished runs are kept in the work folder and not repeated, so the study can be interrupted.
 """
 
+import multiprocessing
 import shutil
 import statistics
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from fthall import bases
-from fthall.bases import hardware
-from fthall.finetune import Run, Training, read_trajectory
+from fthall.finetune import Run, Training, read_run, read_trajectory
 from fthall.finetune.train import train
 from fthall.knowledge import splits
 from fthall.records import Split
@@ -26,6 +28,64 @@ SETTINGS = {
 }
 
 
+RUNS = {
+    "sft-known": Run(entry="sft-known", title="Only-Known", method="sft", trained_on=(Split.KNOWN,)),
+    "sft": Run(entry="sft", title="SFT", method="sft"),
+    "self-distill": Run.model_validate(
+        {
+            "entry": "self-distill",
+            "title": "Self-distillation",
+            "method": "self-distill",
+            "start": "format",
+            "distill": {"teacher": "format"},
+        }
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A run of the study; plain data, so that it can travel to another process."""
+
+    setting: str
+    entry: str
+    seed: int
+    track: str
+    base: str
+    epochs: int
+    work: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where it is kept."""
+        return self.work / f"{self.setting.replace(', ', '-').replace(' ', '-')}-{self.entry}-seed{self.seed}"
+
+
+def make(task: Task) -> None:
+    """Train, unless that is done."""
+    if (task.folder / "run.json").exists():
+        return
+    every = max(1, task.epochs - 1)  # the last but one, and the last
+    asked = (Split.UNKNOWN, Split.HELD)
+    training = Training(epochs=task.epochs, evaluate_every=every, evaluate_on=asked, **SETTINGS[task.setting])
+    release = splits.load(task.track)
+    model, tokenizer = bases.load(bases.find(task.base), for_training=True)
+    train(
+        release,
+        model,
+        tokenizer,
+        RUNS[task.entry],
+        training,
+        task.seed,
+        task.folder,
+        resumable=model.device.type == "cpu",  # elsewhere saving takes longer than training again
+        base_answers=task.work / "base.jsonl",
+    )
+    shutil.rmtree(task.folder / "checkpoint")  # only the trajectory is read
+    del model
+    bases.free_memory()
+
+
 def main() -> None:
     """Train, and say how far apart seeds and epochs are."""
     options = parser(__doc__)
@@ -35,52 +95,41 @@ def main() -> None:
     options.add_argument("--epochs", type=int, default=6)
     options.add_argument("--only", choices=[*SETTINGS], action="append")
     options.add_argument("--work", type=Path, default=Path("runs/settle"))
+    options.add_argument("--jobs", type=int, default=1, help="runs beside each other, on a GPU")
     given = options.parse_args()
-    release, checkpoint = splits.load(given.track), bases.find(given.base)
-    runs = {
-        "sft-known": Run(entry="sft-known", title="Only-Known", method="sft", trained_on=(Split.KNOWN,)),
-        "sft": Run(entry="sft", title="SFT", method="sft"),
-    }
+    tasks = [
+        Task(setting, entry, seed, given.track, given.base, given.epochs, given.work)
+        for setting in given.only or SETTINGS
+        for seed in range(given.seeds)
+        for entry in RUNS
+    ]
+    if given.jobs > 1:
+        with ProcessPoolExecutor(given.jobs, multiprocessing.get_context("spawn")) as pool:
+            list(pool.map(make, tasks))
     rows = {}
-    for name in given.only or SETTINGS:
-        every = max(1, given.epochs - 1)  # the last but one, and the last
-        asked = (Split.UNKNOWN, Split.HELD)
-        training = Training(epochs=given.epochs, evaluate_every=every, evaluate_on=asked, **SETTINGS[name])
-        last: dict[str, list[float]] = {}
-        swing = []
-        for seed in range(given.seeds):
-            for entry, run in runs.items():
-                folder = given.work / f"{name.replace(', ', '-').replace(' ', '-')}-{entry}-seed{seed}"
-                if not (folder / "run.json").exists():
-                    model, tokenizer = bases.load(checkpoint, for_training=True)
-                    base_answers = given.work / "base.jsonl"
-                    slow = model.device.type == "cpu"  # elsewhere saving takes longer than training again
-                    train(
-                        release,
-                        model,
-                        tokenizer,
-                        run,
-                        training,
-                        seed,
-                        folder,
-                        resumable=slow,
-                        base_answers=base_answers,
-                    )
-                    shutil.rmtree(folder / "checkpoint")  # only the trajectory is read
-                    del model
-                    bases.free_memory()
-                before, after = read_trajectory(folder)[-2:]
-                last.setdefault(entry, []).append(after.held)
-                if entry == "sft":
-                    swing.append(abs(after.held - before.held))
-        lost = [one - other for one, other in zip(last["sft-known"], last["sft"], strict=True)]
-        rows[name] = {
-            "held": [round(value, 1) for value in last["sft"]],
-            "forgotten": [round(value, 1) for value in lost],
-            "sd_of_forgetting": round(statistics.stdev(lost), 2) if len(lost) > 1 else None,
-            "largest_swing_of_the_last_two_epochs": round(max(swing), 2),
-        }
-        tell({"hardware": hardware(), "track": given.track, "release": release.digest, "settings": rows}, given.out)
+    for setting in given.only or SETTINGS:
+        last: dict[str, list[float]] = {entry: [] for entry in RUNS}
+        swing: dict[str, list[float]] = {entry: [] for entry in RUNS}
+        for task in tasks:
+            if task.setting == setting:
+                make(task)
+                before, after = read_trajectory(task.folder)[-2:]
+                last[task.entry].append(after.held)
+                swing[task.entry].append(abs(after.held - before.held))
+        rows[setting] = {}
+        for entry in ("sft", "self-distill"):
+            lost = [one - other for one, other in zip(last["sft-known"], last[entry], strict=True)]
+            rows[setting][entry] = {
+                "held": [round(value, 1) for value in last[entry]],
+                "forgotten": [round(value, 1) for value in lost],
+                "sd_of_forgetting": round(statistics.stdev(lost), 2) if len(lost) > 1 else None,
+                "swing_of_the_last_two_epochs": [round(value, 2) for value in swing[entry]],
+            }
+        found = sorted(
+            {str(read_run(task.folder)["hardware"]) for task in tasks if (task.folder / "run.json").exists()}
+        )
+        release = splits.load(given.track).digest
+        tell({"hardware": found, "track": given.track, "release": release, "settings": rows}, given.out)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class Job:
     @property
     def together(self) -> int:
         """Questions answered in a batch: a GPU takes as long for a few as for many."""
-        return 192 if self.on_cpu else 2048
+        return 192 if self.on_cpu else 1024
 
     @property
     def graphed(self) -> bool:
