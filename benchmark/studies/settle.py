@@ -3,7 +3,8 @@
     python benchmark/studies/settle.py
 
 Plain SFT, its Only-Known twin and self-distillation are trained with every setting and seed; the held-out facts are
-asked after each of the last two epochs. Finished runs are kept in the work folder and not repeated, so the study can be interrupted.
+asked after each of the last two epochs. Finished runs are kept in the work folder and not repeated, so the study can be
+interrupted.
 """
 
 import multiprocessing
