@@ -4,7 +4,8 @@
 
 It needs torch, transformers, accelerate and peft, and what fthall itself needs; nothing is downloaded but by the
 loader of EntityQuestions. Each stage is a command that anyone can type; a stage whose result is there is left out, so
-the same line goes on after an interruption. ``--smallest`` does all of it on a handful of facts, on a processor too.
+the same line goes on after an interruption. ``--smallest`` does the first stages on a handful of facts, on a processor
+too.
 """
 
 import argparse
@@ -118,6 +119,7 @@ def _shrunk(file: Path, out: Path, track: Path) -> Path:
     else:
         plan["runs"] = plan["runs"][:1]
     small = out / "small" / file.name
+    small.parent.mkdir(parents=True, exist_ok=True)
     small.write_text(yaml.safe_dump(plan), encoding="utf-8")
     return small
 
@@ -153,12 +155,16 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing after so long")
     given = parser.parse_args()
     out, failed = given.out.resolve(), 0
+    planned = list(stages(out, given.jobs, smallest=given.smallest))
+    chosen = given.only.split(",") if given.only else [stage.name for stage in planned]
+    if unknown := set(chosen) - {stage.name for stage in planned}:
+        parser.error(f"unknown stage {min(unknown)!r}; known are {', '.join(stage.name for stage in planned)}")
     (out / "logs").mkdir(parents=True, exist_ok=True)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))}
     began = time.monotonic()
     with sharing():
-        for stage in stages(out, given.jobs, smallest=given.smallest):
-            if stage.done.exists() or (given.only and stage.name not in given.only.split(",")):
+        for stage in planned:
+            if stage.done.exists() or stage.name not in chosen:
                 continue
             if time.monotonic() - began > 60 * given.minutes:
                 tell(f"{stage.name}: no time left; the same line goes on")

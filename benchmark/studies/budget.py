@@ -1,4 +1,4 @@
-"""Are estimates of memory and time right? Two layers of a model are measured, and the whole of it, if it fits.
+"""Are estimates of memory and time right? Two shallow models of a shape are measured, and the whole, if it fits.
 
     python benchmark/studies/budget.py --out leaderboard/studies/budget.json
 

@@ -8,6 +8,16 @@ import sys
 from typing import Any
 
 
+def process() -> int:
+    """The number of this process among those of ``accelerate launch``; 0 is the one that writes and speaks."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def processes() -> int:
+    """How many there are."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def hardware() -> str:
     """What this runs on, for the card: the GPU's name, or the cores, and whether they multiply in bfloat16."""
     import torch

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from fthall.bases import process
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -14,14 +16,9 @@ LINE_EVERY = 60.0
 """Seconds between lines of progress where there is no terminal."""
 
 
-def first() -> bool:
-    """Whether this is the first of many processes, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def say(text: object, end: str = "\n") -> None:
     """A line for the user on standard output; of many processes (``accelerate launch``) the first speaks."""
-    if not first():
+    if process():
         return
     sys.stdout.write(f"{text}{end}")
     sys.stdout.flush()
@@ -49,7 +46,7 @@ def display() -> "Iterator[Progress]":
         TextColumn("eta"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=Console(stderr=True, quiet=not first()), speed_estimate_period=120) as progress:
+    with Progress(*columns, console=Console(stderr=True, quiet=process() > 0), speed_estimate_period=120) as progress:
         yield progress
 
 

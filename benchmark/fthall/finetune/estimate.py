@@ -1,8 +1,8 @@
 """What a training will take, before it is begun: the same steps on two models of that shape with fewer layers.
 
 A step's time and its peak of memory grow by the same with every layer, so two short measurements on the machine that
-is to train give both for any depth, with whatever the machine, the optimiser and the precision bring along. Nothing is
-assumed of either, and no weights are needed: they are random.
+is to train give both for any depth, with whatever the machine, the optimiser and the precision bring along. No weights
+are needed: they are random. How far off it is stands in ``leaderboard/studies/budget.json``.
 """
 
 import copy
@@ -101,9 +101,7 @@ def _with(config: Any, layers: int) -> Any:
 
 def steps(release: Release, run: Run, training: Training) -> int:
     """Optimiser steps of a run."""
-    facts = sum(len(release.splits[split]) for split in run.trained_on)
-    known = len(release.splits[Split.KNOWN]) * run.needs_format
-    facts = round(facts * (1 + (run.replay.share if run.replay else 0)))
+    facts, known = run.examples(release), len(release.splits[Split.KNOWN]) * run.needs_format
     together = training.batch_size * training.accumulation
     return training.epochs * -(-facts // together) + run.format_epochs * -(-known // together)
 
@@ -144,11 +142,10 @@ def _steps(
         job.completions = completions(facts, str(Split.KNOWN))
         job.examples = encode(job.completions, tokenizer)
         job.collate = Collate(can_pack(model, job.examples[:4]), multiple=job.multiple)
-        parts = [run.lora.part(job)] if run.lora else []
-        if not parts:
-            choose_parameters(model, run.trained, None)
-        for part in parts:
-            part.begin(0)
+        if run.lora:
+            run.lora.part(job).begin(0)
+        else:
+            choose_parameters(model, run.trained, run.layers)
         trainer = job.trainer(resumable=False, teaching=None)
         trainer.add_callback(Clock())
         with products(model.device):

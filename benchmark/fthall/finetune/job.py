@@ -1,6 +1,5 @@
 """A run to be made: what it is given, what it is trained on, and how its trainers are set up."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +9,7 @@ from typing import Any
 from accelerate import PartialState
 from transformers import PrinterCallback, TrainingArguments
 
+from fthall.bases import process, processes
 from fthall.finetune.loop.data import MULTIPLE, Collate, Completion, EvenBatches, Example, completions, encode
 from fthall.finetune.loop.optimiser import Copies
 from fthall.finetune.loop.teacher import Frozen
@@ -17,16 +17,6 @@ from fthall.finetune.loop.trainer import FactTrainer
 from fthall.finetune.methods.distill import TAUGHT_TOGETHER, Distill
 from fthall.finetune.recipe import Run, Training
 from fthall.records import Release, Split
-
-
-def process() -> int:
-    """The number of this process among those of ``accelerate launch``; 0 is the one that writes."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def processes() -> int:
-    """How many there are."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @dataclass

@@ -14,7 +14,7 @@ from fthall.finetune.methods.pull import EWC, L2SP
 from fthall.finetune.methods.replay import Replay
 from fthall.finetune.methods.stop import EarlyStop
 from fthall.finetune.methods.targets import MixSD, Relabel
-from fthall.records import Split
+from fthall.records import Release, Split
 from fthall.schema import Strict, parse, read_yaml
 
 BLOCKS = {
@@ -178,6 +178,11 @@ class Run(Strict):
     def needs_format(self) -> bool:
         """Whether known facts alone come first: to start from, or to make the teacher."""
         return self.start == "format" or (self.teaching is not None and self.teaching.teacher == "format")
+
+    def examples(self, release: Release) -> int:
+        """Of an epoch."""
+        facts = sum(len(release.splits[split]) for split in self.trained_on)
+        return round(facts * (1 + (self.replay.share if self.replay else 0)))
 
     def settings(self) -> dict[str, Any]:
         """What says how this run differs from plain SFT, for a card; settings that decide nothing go unsaid."""

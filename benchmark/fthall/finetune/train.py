@@ -14,13 +14,13 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from fthall.answers import accuracy
-from fthall.bases import hardware, trim_memory
+from fthall.bases import hardware, process, processes, trim_memory
 from fthall.bases.bfloat16 import is_quick, products
 from fthall.engines import evaluate
 from fthall.engines.hf import HfEngine
 from fthall.files import read_json, write_json, write_jsonl
 from fthall.finetune.folder import describe, is_finished, read_answers, read_trajectory, write_answers
-from fthall.finetune.job import Job, meet, process, processes
+from fthall.finetune.job import Job, meet
 from fthall.finetune.loop.data import Collate, completions, encode
 from fthall.finetune.loop.optimiser import Copies
 from fthall.finetune.loop.passes import can_pack, check_head

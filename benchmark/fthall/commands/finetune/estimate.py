@@ -50,13 +50,20 @@ def run(options: argparse.Namespace) -> None:
         raise FthallError(f"cannot read {checkpoint.location}: {one_line(error)}") from None
     release, training = splits.load(recipe.track), recipe.training
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise FthallError("--device cuda: there is no GPU here; leave it out")
+    too_small = FthallError(
+        f"memory does not suffice for a few layers of {base}; set optimiser: adafactor, checkpointing: true, or a "
+        "smaller batch_size with accumulation"
+    )
     try:
         found, of = estimate(config, release, tokenizer, chosen, training, device)
     except BrokenProcessPool:
-        raise FthallError(
-            f"memory does not suffice for a few layers of {base}; set optimiser: adafactor, checkpointing: true, or a "
-            "smaller batch_size with accumulation"
-        ) from None
+        raise too_small from None
+    except RuntimeError as error:
+        if not bases.out_of_memory(error):
+            raise
+        raise too_small from None
     count = steps(release, chosen, training)
     say(
         f"{base}: {found.parameters:,} parameters, {config.num_hidden_layers} layers; {training.optimiser}, "

@@ -1,7 +1,6 @@
 """Many runs of a recipe, trained and evaluated: one after the other, or some beside each other."""
 
 import argparse
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -9,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fthall.bases import process, processes
 from fthall.commands.finetune import beside
-from fthall.commands.progress import display, first, say
+from fthall.commands.progress import display, say
 from fthall.errors import FthallError
 from fthall.records import Split
 
@@ -72,8 +72,8 @@ def make(
             on_answers=on_answers,
             on_epoch=on_epoch,
         )
-        evaluation = read_run(place).get("evaluation_seconds", 0.0) if first() else 0.0
-    if not task.evaluated or not first():  # of many processes one asks and writes
+        evaluation = 0.0 if process() else read_run(place).get("evaluation_seconds", 0.0)
+    if not task.evaluated or process():  # of many processes one asks and writes
         return None, evaluation
     from fthall.finetune.tracking import KEPT, attach
     from fthall.submissions.make import from_run  # with lm-eval and all that checks a submission
@@ -118,9 +118,9 @@ def run_all(
         raise FthallError(
             "--evaluate later needs the checkpoints that --discard-checkpoints throws away; leave one out"
         )
-    if options.jobs > 1 and "WORLD_SIZE" in os.environ:
+    if options.jobs > 1 and processes() > 1:
         raise FthallError("--jobs is for many runs on one GPU, accelerate launch for one run on many; leave one out")
-    uri = None if options.no_tracking or not first() else options.tracking_uri or local_store(work)
+    uri = None if options.no_tracking or process() else options.tracking_uri or local_store(work)
     of_track = work / release.track
     needed = {f"{run.interpolate.of}-seed{seed}" for run, seed in runs if run.interpolate}
     tasks = [
@@ -214,8 +214,7 @@ def _units(task: Task) -> int:
     questions = sum(len(facts) for facts in release.splits.values())
     if run.interpolate and run.interpolate.of:
         return 4 * questions
-    facts = sum(len(release.splits[split]) for split in run.trained_on)
-    examples = training.epochs * round(facts * (1 + (run.replay.share if run.replay else 0)))
+    examples = training.epochs * run.examples(release)
     examples += run.format_epochs * len(release.splits[Split.KNOWN]) * run.needs_format
     # One before training; lm-eval's counts for two.
     return 5 * examples + (-(-training.epochs // training.evaluate_every) + 3) * questions

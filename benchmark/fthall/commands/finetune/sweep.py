@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fthall.bases import processes
 from fthall.commands.finetune import beside
 from fthall.commands.options import tracking_options, training_options
 from fthall.commands.progress import display, quiet, say
@@ -41,6 +42,9 @@ def run(options: argparse.Namespace) -> None:
     from fthall.knowledge import splits
 
     quiet()
+    if processes() > 1:
+        raise FthallError("a sweep is one process; type it without accelerate launch, --jobs for several trials")
+    command = f"fthall sweep {options.sweep.as_posix()}"
     sweep = load_sweep(options.sweep)
     release = splits.load(sweep.track)
     named = {family.entry: family for family in sweep.families}
@@ -87,7 +91,7 @@ def run(options: argparse.Namespace) -> None:
     write_json(
         file,
         {
-            "command": f"fthall sweep {options.sweep.as_posix()}",
+            "command": command,
             "hardware": sorted({one.hardware for one in found if one.hardware}),
             "track": release.track,
             "release": release.digest,
@@ -98,7 +102,6 @@ def run(options: argparse.Namespace) -> None:
             "chosen": {name: best([t for t in found if t.family == name]).run.entry for name in named},
         },
     )
-    command = f"fthall sweep {options.sweep.as_posix()}"
     write_text(out, f"# The best settings of each family, by {command}; do not edit.\n{tuned_recipe(sweep, found)}")
     say(f"the best of each: {out}; all trials: {file}; next: fthall run {out}")
 
