@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(os.path.relpath(Path(__file__).resolve().parent))  # as a submission's card shows it
 RECIPES = HERE / "recipes"
 SMALL = ["--known", "4", "--unknown", "4", "--held", "4", "--held-val", "2"]
 
@@ -71,8 +71,8 @@ def stages(out: Path, jobs: int, *, smallest: bool) -> Iterator[Stage]:
         on = RECIPES / "entityquestions.yaml"
         yield Stage("entityquestions", fthall("run", on, *beside, *kept), out / "entityquestions-done")
     for sweep in sweeps:
-        tuned = out / f"{sweep.stem}-tuned.yaml"
-        yield Stage(sweep.stem, fthall("sweep", sweep, "--out", tuned, *beside), tuned)
+        tuned = (out if smallest else RECIPES) / f"{sweep.stem}-tuned.yaml"
+        yield Stage(sweep.stem, fthall("sweep", sweep, "--out", tuned, *beside), out / f"{sweep.stem}-tried")
         yield Stage(f"{sweep.stem}-tuned", fthall("run", tuned, *beside, *kept), out / f"{sweep.stem}-done")
     if smallest:
         return
@@ -160,7 +160,7 @@ def main() -> int:
     if unknown := set(chosen) - {stage.name for stage in planned}:
         parser.error(f"unknown stage {min(unknown)!r}; known are {', '.join(stage.name for stage in planned)}")
     (out / "logs").mkdir(parents=True, exist_ok=True)
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.resolve()), os.environ.get("PYTHONPATH")]))}
     began = time.monotonic()
     with sharing():
         for stage in planned:

@@ -68,7 +68,7 @@ class HfEngine(Engine):
         """[vocabulary] bool: tokens that end an answer (any text with a line break, or end of sequence)."""
         size = self.model.get_output_embeddings().weight.shape[0]
         ends = torch.zeros(max(size, len(self.tokenizer)), dtype=torch.bool)
-        ends[breaking(self.tokenizer)] = True
+        ends[list(breaking(self.tokenizer))] = True
         configured = self.model.generation_config.eos_token_id if self.model.generation_config else None
         for eos in (self.tokenizer.eos_token_id, configured):
             for token in eos if isinstance(eos, list) else [eos]:
