@@ -160,7 +160,10 @@ def main() -> int:
     if unknown := set(chosen) - {stage.name for stage in planned}:
         parser.error(f"unknown stage {min(unknown)!r}; known are {', '.join(stage.name for stage in planned)}")
     (out / "logs").mkdir(parents=True, exist_ok=True)
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.resolve()), os.environ.get("PYTHONPATH")]))}
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.resolve()), os.environ.get("PYTHONPATH")])),
+    }
     began = time.monotonic()
     with sharing():
         for stage in planned:

@@ -245,6 +245,18 @@ def test_the_numbers_of_the_training_page_are_those_of_the_committed_results():
     asked = sum(split["asked"] for split in same["answers"].values())
     rows.append(f"{asked - sum(split['other_text'] for split in same['answers'].values()):,} of {asked:,} answers")
     assert same["answers"]["held"]["right"] == [87.4, 87.4]
+    for setting, row in read_json(ROOT / "leaderboard/studies/settle.json")["settings"].items():
+        cells = []
+        for of in (row["sft"], row["self-distill"]):
+            cells += [", ".join(map(str, of["forgotten"])), f"{of['sd_of_forgetting']:.2f}"]
+            cells.append(", ".join(f"{value:.2f}" for value in of["swing_of_the_last_two_epochs"]))
+        rows.append(f"{setting}{'**' * (setting == 'linear')} | {' | '.join(cells)} |")
+    machines = read_json(ROOT / "leaderboard/studies/machines.json")
+    rows.append(f"The same {len(machines['runs'])} runs")
+    rows.append(f"differs by {machines['mean_absolute_difference']} points")
+    rows.append(f"{max(abs(run['difference']) for run in machines['runs']):.1f} at most")
+    rows.append(f"{machines['held_answers_unlike_between_machines']:.1f} % are right on one machine alone")
+    rows.append(f"it is {machines['held_answers_unlike_between_seeds']:.1f} %")
     apart = max(abs(point["held"][0] - point["held"][1]) for point in same["trajectory"])
     rows.append(f"differs by more than {apart:.1f} points")
     assert [row for row in rows if row not in page] == []

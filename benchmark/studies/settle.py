@@ -7,14 +7,14 @@ asked after each of the last two epochs. Finished runs are kept in the work fold
 interrupted.
 """
 
-import multiprocessing
 import shutil
 import statistics
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from fthall import bases
+from fthall.commands.finetune.beside import each
+from fthall.errors import FthallError
 from fthall.finetune import Run, Training, read_run, read_trajectory
 from fthall.finetune.train import train
 from fthall.knowledge import splits
@@ -104,16 +104,15 @@ def main() -> None:
         for seed in range(given.seeds)
         for entry in RUNS
     ]
-    if given.jobs > 1:
-        with ProcessPoolExecutor(given.jobs, multiprocessing.get_context("spawn")) as pool:
-            list(pool.map(make, tasks))
+    for task, error in each(make, tasks, given.jobs):
+        if error:
+            raise FthallError(f"{task.folder.name}: {error}")
     rows = {}
     for setting in given.only or SETTINGS:
         last: dict[str, list[float]] = {entry: [] for entry in RUNS}
         swing: dict[str, list[float]] = {entry: [] for entry in RUNS}
         for task in tasks:
             if task.setting == setting:
-                make(task)
                 before, after = read_trajectory(task.folder)[-2:]
                 last[task.entry].append(after.held)
                 swing[task.entry].append(abs(after.held - before.held))

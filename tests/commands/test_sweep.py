@@ -1,6 +1,7 @@
 """``fthall sweep`` and ``fthall run --jobs``: the same budget for all, a recipe out, and several runs at a time."""
 
 import json
+import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from builders import tiny_release
 from fthall import bases, cli
 from fthall.finetune import load_recipe
 from fthall.finetune.tracking import curve
-from fthall.finetune.tuning import Family, Trial, best, load_sweep
+from fthall.finetune.tuning import Family, Trial, best, load_sweep, publish
+from fthall.knowledge import splits
 from fthall.records import EpochPoint
 
 SFT = {"entry": "sft", "title": "SFT", "method": "sft", "grid": {"learning_rate": [1e-3, 1e-2]}}
@@ -46,11 +48,14 @@ def test_a_sweep_gives_a_recipe_that_runs_and_says_its_budget(
     work = ["--work", str(tmp_path / "runs")]
     assert cli.main(["sweep", str(path), "--only", "sft", *work]) == 0
     assert "not tried yet: lora" in capsys.readouterr().out
-    assert not (tmp_path / "sweep-tuned.yaml").exists()
-    first = (tmp_path / "runs/sweep/sft-1-seed100/run.json").stat().st_mtime_ns
+    assert [run.entry for run in load_recipe(tmp_path / "sweep-tuned.yaml").runs] == ["sft"]
 
+    shutil.rmtree(tmp_path / "runs")  # another machine goes on by the file of the trials alone
     assert cli.main(["sweep", str(path), *work]) == 0
-    assert (tmp_path / "runs/sweep/sft-1-seed100/run.json").stat().st_mtime_ns == first, "it is not tried again"
+    assert sorted(path.name for path in (tmp_path / "runs/sweep").glob("*-seed100")) == [
+        "lora-1-seed100",
+        "lora-2-seed100",
+    ]
     assert not list((tmp_path / "runs").rglob("checkpoint"))
     told = json.loads((tmp_path / "sweep-tuned.trials.json").read_text())
     assert [row["trial"] for row in told["trials"]] == ["sft-1", "sft-2", "lora-1", "lora-2"]
@@ -71,6 +76,32 @@ def test_a_sweep_gives_a_recipe_that_runs_and_says_its_budget(
     card = yaml.safe_load((tmp_path / "submissions/geonames/tiny/lora-seed0/submission.yaml").read_text())
     assert card["hyperparameters"]["tuned_on"] == "held_val and unknown, harmonic mean"
     assert not list((tmp_path / "runs").rglob("checkpoint"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"release": "0" * 64}, "of another release, seed or training"),
+        ({"seed": 7}, "of another release, seed or training"),
+        ({"trial": "sft-9"}, "the sweep has no trial 'sft-9'"),
+        ({"settings": {"learning_rate": 1.0}}, "sft-1 was tried with other settings"),
+        ({"unknown": "many"}, "trials.0.unknown"),
+    ],
+)
+def test_trials_of_something_else_are_not_gone_on_from(
+    sweep: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], said: str
+) -> None:
+    path, digest = written(sweep, tmp_path), splits.load(sweep["track"]).digest
+    run = Family.model_validate(SFT).trials()[0]
+    known = publish(load_sweep(path), digest, "fthall sweep", [Trial("sft", run, 50.0, 50.0, 50.0, 1.0, "a laptop")])
+    (name, value), row = *change.items(), known["trials"][0]
+    (known if name in ("release", "seed") else row)[name] = value
+    (tmp_path / "sweep-tuned.trials.json").write_text(json.dumps(known))
+    assert cli.main(["sweep", str(path), "--work", str(tmp_path / "runs")]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
 
 
 def trial(number: int, unknown: float | None, held_val: float | None, held: float) -> Trial:

@@ -3,7 +3,7 @@
 A sweep says of each family which settings are tried (a grid). Each is trained once, with a seed that no published run
 has; the best is what has the highest harmonic mean of accuracy on ``held_val``, old facts set aside for choosing, and
 on ``unknown``, the new facts that were to be learned. ``held`` is never looked at. What comes out is a recipe: the
-chosen settings, each with the budget it was chosen with.
+chosen settings, each with the budget it was chosen with; and a file of all trials, from which a sweep can go on.
 """
 
 import itertools
@@ -15,6 +15,8 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from fthall.errors import FthallError
+from fthall.files import read_json
 from fthall.finetune.recipe import Run, Training, Tuned
 from fthall.schema import Strict, parse, read_yaml
 
@@ -131,6 +133,11 @@ class Trial:
     failed: str | None = None
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What decides what comes of it, as plain data."""
+        return self.run.model_dump(mode="json", exclude={"title", "description"}, exclude_defaults=True)
+
+    @property
     def score(self) -> float:
         """Harmonic mean of what was learned and what was kept; 0 if training failed."""
         if not self.unknown or not self.held_val:
@@ -143,11 +150,111 @@ def best(trials: Sequence[Trial]) -> Trial:
     return max(trials, key=lambda trial: (trial.score, trial.held_val or 0.0))
 
 
+class _Row(Strict):
+    """A trial as it is published."""
+
+    trial: str
+    family: str
+    settings: dict[str, Any]
+    tried: dict[str, Any]
+    unknown: float | None
+    held_val: float | None
+    held: float | None
+    score: float
+    seconds: float | None
+    hardware: str | None
+    failed: str | None = None
+
+
+class Trials(Strict):
+    """The file of a sweep's trials; accuracies in percent."""
+
+    command: str
+    track: str
+    release: str
+    """Digest of what was trained on."""
+    seed: int
+    training: dict[str, Any]
+    chosen_on: str
+    trials: list[_Row]
+    chosen: dict[str, str]
+    """Family to its best trial, where all have been tried."""
+
+
+def publish(sweep: Sweep, release: str, command: str, trials: Sequence[Trial]) -> dict[str, Any]:
+    """The file of a sweep's trials (:class:`Trials`); ``release`` is a digest."""
+    return Trials(
+        command=command,
+        track=sweep.track,
+        release=release,
+        seed=sweep.seed,
+        training=sweep.training.settings(),
+        chosen_on=CHOSEN_ON,
+        trials=[
+            _Row(
+                trial=one.run.entry,
+                family=one.family,
+                settings=one.settings,
+                tried=tried(sweep, one),
+                unknown=one.unknown,
+                held_val=one.held_val,
+                held=one.held,
+                score=round(one.score, 2),
+                seconds=one.seconds,
+                hardware=one.hardware,
+                failed=one.failed,
+            )
+            for one in trials
+        ],
+        chosen={name: best(of_family).run.entry for name, of_family in complete(sweep, trials).items()},
+    ).model_dump(mode="json")
+
+
+def load_trials(path: Path, sweep: Sweep, release: str) -> list[Trial]:
+    """What has been tried of a sweep, by the file that says so; none, if there is no such file.
+
+    Raises:
+        FthallError: unreadable, or it is of other settings, of another release or of another seed.
+    """
+    if not path.exists():
+        return []
+    file = parse(Trials, read_json(path), path)
+    planned = {run.entry: (family.entry, run) for family in sweep.families for run in family.trials()}
+    found = []
+    for row in file.trials:
+        family, run = planned.get(row.trial, (None, None))
+        if run is None:
+            raise FthallError(f"{path}: the sweep has no trial {row.trial!r}; move the file away to begin anew")
+        trial = Trial(str(family), run, row.unknown, row.held_val, row.held, row.seconds, row.hardware, row.failed)
+        if trial.settings != row.settings:
+            raise FthallError(f"{path}: {row.trial} was tried with other settings; move the file away to begin anew")
+        found.append(trial)
+    told = (file.release, file.seed, file.training)
+    if found and told != (release, sweep.seed, sweep.training.settings()):
+        raise FthallError(f"{path}: of another release, seed or training than the sweep; move it away to begin anew")
+    return found
+
+
+def tried(sweep: Sweep, trial: Trial) -> dict[str, Any]:
+    """What a trial has of its family's grid."""
+    grid = next(family.grid for family in sweep.families if family.entry == trial.family)
+    settings = trial.run.settings()
+    return {setting: settings.get(setting.replace(".", "_")) for setting in grid}
+
+
+def complete(sweep: Sweep, trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """The trials of each family all of whose trials were made."""
+    of = {family.entry: [one for one in trials if one.family == family.entry] for family in sweep.families}
+    return {name: found for name, found in of.items() if len(found) == sweep.trials}
+
+
 def tuned_recipe(sweep: Sweep, trials: Sequence[Trial]) -> str:
-    """A recipe of the best of each family, as YAML."""
-    runs = []
+    """A recipe of the best of each family all of whose trials were made, as YAML."""
+    runs, tuned_families = [], complete(sweep, trials)
     for family in sweep.families:
-        of_family = [trial for trial in trials if trial.family == family.entry]
+        if family.entry not in tuned_families:
+            continue
+        of_family = tuned_families[family.entry]
         tuned = Tuned(trials=len(of_family), seed=sweep.seed, grid=family.tried, on=CHOSEN_ON)
         runs.append(family.chosen(best(of_family).run, tuned).model_dump(mode="json", exclude_defaults=True))
     recipe = {

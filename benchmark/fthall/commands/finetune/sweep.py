@@ -2,7 +2,7 @@
 
 import argparse
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     parser.set_defaults(run=run)
     parser.add_argument("sweep", type=Path, help="which settings are tried, a YAML file")
-    parser.add_argument("--only", help="families, separated by commas; the recipe is written when all are done")
-    parser.add_argument("--out", type=Path, help="the recipe (default: beside the sweep, with -tuned in its name)")
-    parser.add_argument("--trials", type=Path, help="what came of every trial (default: beside the recipe, JSON)")
+    parser.add_argument("--only", help="families, separated by commas")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="the recipe (default: beside the sweep, with -tuned in its name); of each family that is done",
+    )
+    parser.add_argument(
+        "--trials",
+        type=Path,
+        help="what came of every trial, from which a sweep goes on (default: beside the recipe, JSON)",
+    )
     parser.add_argument("--work", type=Path, default=Path("runs"), help="trajectories, by which a sweep goes on")
     tracking_options(parser)
     training_options(parser)
@@ -38,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     from fthall.files import write_json, write_text
     from fthall.finetune import Recipe
     from fthall.finetune.tracking import KEPT, begin_parent, local_store
-    from fthall.finetune.tuning import CHOSEN_ON, best, load_sweep, tuned_recipe
+    from fthall.finetune.tuning import complete, load_sweep, load_trials, publish, tried, tuned_recipe
     from fthall.knowledge import splits
 
     quiet()
@@ -51,6 +59,8 @@ def run(options: argparse.Namespace) -> None:
     chosen = options.only.split(",") if options.only else list(named)
     if unknown := set(chosen) - named.keys():
         raise FthallError(f"unknown family {min(unknown)!r}; {options.sweep} has {', '.join(named)}")
+    out = options.out or options.sweep.with_name(f"{options.sweep.stem}-tuned.yaml")
+    file = options.trials or out.with_suffix(".trials.json")
     work = options.work / options.sweep.stem
     tasks = [(family, trial) for family in sweep.families for trial in family.trials()]
     recipe = Recipe(
@@ -61,15 +71,13 @@ def run(options: argparse.Namespace) -> None:
         training=sweep.training,
         runs=[trial for _, trial in tasks],
     )
+    earlier = {one.run.entry: one for one in load_trials(file, sweep, release.digest)}
+    left = [(family, trial) for family, trial in tasks if family.entry in chosen and trial.entry not in earlier]
     uri = None if options.no_tracking else options.tracking_uri or local_store(options.work)
     told = {"trials": sweep.trials, "seed": sweep.seed, "families": ", ".join(named), **sweep.training.settings()}
-    parent = begin_parent(uri, release.track, options.sweep.stem, told, work / KEPT) if uri else None
-    todo = [
-        Try(recipe, family, trial, release, work, not options.not_resumable, uri, parent)
-        for family, trial in tasks
-        if family.entry in chosen
-    ]
-    say(f"{len(todo)} trials: {sweep.trials} of each of {len(chosen)} families; {work}")
+    parent = begin_parent(uri, release.track, options.sweep.stem, told, work / KEPT) if uri and left else None
+    todo = [Try(recipe, family, trial, release, work, not options.not_resumable, uri, parent) for family, trial in left]
+    say(f"{len(todo)} trials, {len(earlier)} are in {file}; {sweep.trials} of each of {len(named)} families; {work}")
     errors = []
     with display() as progress:
         bar = progress.add_task("trials", total=len(todo), rate="")
@@ -78,32 +86,18 @@ def run(options: argparse.Namespace) -> None:
             if isinstance(result, FthallError):
                 errors.append(FthallError(f"{one.trial.entry}: {result}"))
                 continue
-            progress.console.print(_line(one.family, one.trial, result), highlight=False)
+            progress.console.print(_line(result, tried(sweep, result)), highlight=False)
+    found = [earlier.get(trial.entry) or read_trial(recipe, family, trial, release, work) for family, trial in tasks]
+    done = [one for one in found if one]
+    write_json(file, publish(sweep, release.digest, command, done))
+    whole = complete(sweep, done)
+    if whole:
+        write_text(out, f"# The best settings of each family, by {command}; do not edit.\n{tuned_recipe(sweep, done)}")
     for error in errors:
         raise error
-    tried = [read_trial(recipe, family, trial, release, work) for family, trial in tasks]
-    found = [one for one in tried if one]
-    if missing := [name for name in named if sum(one.family == name for one in found) < sweep.trials]:
+    if missing := [name for name in named if name not in whole]:
         say(f"not tried yet: {', '.join(missing)}; type the same without --only to go on")
-        return
-    out = options.out or options.sweep.with_name(f"{options.sweep.stem}-tuned.yaml")
-    file = options.trials or out.with_suffix(".trials.json")
-    write_json(
-        file,
-        {
-            "command": command,
-            "hardware": sorted({one.hardware for one in found if one.hardware}),
-            "track": release.track,
-            "release": release.digest,
-            "seed": sweep.seed,
-            "training": sweep.training.settings(),
-            "chosen_on": CHOSEN_ON,
-            "trials": [_row(named[one.family], one) for one in found],
-            "chosen": {name: best([t for t in found if t.family == name]).run.entry for name in named},
-        },
-    )
-    write_text(out, f"# The best settings of each family, by {command}; do not edit.\n{tuned_recipe(sweep, found)}")
-    say(f"the best of each: {out}; all trials: {file}; next: fthall run {out}")
+    say(f"all trials: {file}" + (f"; the best of each family: {out}; next: fthall run {out}" if whole else ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,27 +162,12 @@ def read_trial(recipe: "Recipe", family: "Family", trial: "Run", release: "Relea
     return None
 
 
-def _row(family: "Family", trial: "Trial") -> dict[str, Any]:
-    """A trial as it is published."""
-    settings = trial.run.settings()
-    found = {name: value for name, value in asdict(trial).items() if name not in ("run", "failed", "hardware")}
-    tried = {setting: settings.get(setting.replace(".", "_")) for setting in family.grid}
-    return {
-        "trial": trial.run.entry,
-        "method": trial.run.method,
-        **found,
-        "score": round(trial.score, 2),
-        "tried": tried,
-        **({"failed": trial.failed} if trial.failed else {}),
-    }
-
-
-def _line(family: "Family", trial: "Run", result: "Trial") -> str:
+def _line(result: "Trial", settings: dict[str, Any]) -> str:
     """A trial for the user."""
-    tried = ", ".join(f"{name} {value}" for name, value in _row(family, result)["tried"].items())
+    told = ", ".join(f"{name} {value}" for name, value in settings.items())
     if result.failed:
-        return f"  {trial.entry} ({tried}) failed: {result.failed}"
+        return f"  {result.run.entry} ({told}) failed: {result.failed}"
     return (
-        f"  {trial.entry} ({tried}): new facts {result.unknown:.1f}, old facts set aside {result.held_val:.1f}, "
+        f"  {result.run.entry} ({told}): new facts {result.unknown:.1f}, old facts set aside {result.held_val:.1f}, "
         f"score {result.score:.1f}"
     )
