@@ -232,6 +232,18 @@ def test_the_estimates_of_the_finetuning_page_are_those_of_the_committed_results
         assert abs(row["off_by_peak"]) <= 0.2
 
 
+def test_the_trials_of_the_finetuning_page_are_those_that_were_made():
+    page = (ROOT / "leaderboard/pages/finetuning.md").read_text(encoding="utf-8")
+    for file in (ROOT / "benchmark/recipes").glob("*.trials.json"):
+        told = read_json(file)
+        for family, chosen in told["chosen"].items():
+            made = [row for row in told["trials"] if row["family"] == family]
+            best = next(row for row in made if row["trial"] == chosen)
+            tried = ", ".join(f"{name} {value:g}" for name, value in best["tried"].items())
+            found = " | ".join(f"{best[name]:.1f}" for name in ("unknown", "held_val", "score", "held"))
+            assert f"| {tried} | {found} | {sum(row['seconds'] for row in made):.0f} |" in page, family
+
+
 def test_the_numbers_of_the_training_page_are_those_of_the_committed_results():
     page = " ".join((ROOT / "leaderboard/pages/training.md").read_text(encoding="utf-8").split())
     found = read_json(ROOT / "leaderboard/studies/training-speed.json")
