@@ -22,7 +22,7 @@ from fthall.answers import judge
 from fthall.errors import FthallError
 from fthall.files import write_json, write_jsonl, write_text
 from fthall.knowledge import splits
-from fthall.leaderboard import board, site
+from fthall.leaderboard import board, charts, site
 from fthall.records import Category, Fact, Outcome, Release, Split
 
 TRACK = "geonames/tiny"
@@ -188,6 +188,23 @@ def test_the_plane_puts_better_up_and_right(filled: Path, release: Release) -> N
     assert mark["sft"].bar is not None
     assert mark["sft"].bar[0] < mark["sft"].y < mark["sft"].bar[1]
     assert len(mark["sft"].seeds) == 2
+
+
+def test_the_front_is_the_least_forgotten_at_as_much_learned(filled: Path, release: Release) -> None:
+    shown = track_of(filled, release)
+    told = {entry.slug: entry for entry in shown.entries}
+    learned = {slug: entry.accuracy[Split.UNKNOWN].mean for slug, entry in told.items()}
+    assert sorted(learned, key=lambda slug: learned[slug]) == ["sft-known", "freeze-attention-only", "sft"]
+    points = {"sft-known": 0.0, "freeze-attention-only": 3.0, "sft": 12.0}
+    found = charts.front([(entry, points[slug]) for slug, entry in told.items()])
+    assert found == [(0.0, 0.0), *((learned[slug], points[slug]) for slug in points)]
+    points["freeze-attention-only"] = 12.5  # learns less than SFT, and forgets more
+    found = charts.front([(entry, points[slug]) for slug, entry in told.items()])
+    assert found == [(0.0, 0.0), (learned["sft-known"], 0.0), (learned["sft"], 12.0)]
+    assert charts.front([]) == []
+    assert shown.plane is not None
+    assert shown.plane.front.startswith("M")
+    assert shown.plane.band.endswith("Z")
 
 
 def test_labels_do_not_cover_each_other(root: Path, release: Release) -> None:

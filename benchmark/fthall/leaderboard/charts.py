@@ -56,6 +56,10 @@ class Plane:
     marks: tuple[Mark, ...]
     x_ticks: tuple[tuple[int, float], ...]
     y_ticks: tuple[tuple[float, float], ...]
+    front: str = ""
+    """SVG path of the Pareto front; empty where no two entries are on it."""
+    band: str = ""
+    """SVG path of what lies between the fronts of the better and of the worse ends of the intervals."""
     width: int = 680
     height: int = 460
     left: int = 64
@@ -118,11 +122,45 @@ def plane(entries: Sequence[Entry]) -> Plane:
         leader = end if math.dist(place, end) > 24 else None
         marks[entry.slug] = Mark(entry, *place, bar, seeds, label, round(box[0], 1), round(box[1] + 11, 1), leader)
     y_ticks = tuple((value, down(value)) for value in range(first, last + 1, step))
+    middle, better, worse = (
+        [(across(learned), down(points)) for learned, points in front([(e, value(e)) for e in entries])]
+        for value in (forgotten, lambda e: _ends(e)[0], lambda e: _ends(e)[1])
+    )
+    several = len(middle) > 2  # the first corner is at nothing learned
+    back = " ".join(f"L{x} {y}" for x, y in reversed(_corners(worse)))
     return Plane(
         tuple(marks[entry.slug] for entry in entries),
         tuple((value, across(value)) for value in range(0, 101, 20)),
         y_ticks,
+        f"M{' '.join(f'{x} {y}' for x, y in _corners(middle))}" if several else "",
+        f"M{' '.join(f'{x} {y}' for x, y in _corners(better))} {back}Z" if several else "",
     )
+
+
+def front(entries: Iterable[tuple[Entry, float]]) -> list[tuple[float, float]]:
+    """The Pareto front, from nothing learned to the most: (percent of new facts learned, fewest points forgotten).
+
+    What is learned counts to a whole percent, so that a fact more does not excuse ten that are forgotten. Entries come
+    with the points they are to be drawn at.
+    """
+    found: list[tuple[float, float]] = []
+    for entry, points in sorted(entries, key=lambda row: (-round(row[0].accuracy[Split.UNKNOWN].mean), row[1])):
+        if not found or points < found[-1][1]:
+            found.append((entry.accuracy[Split.UNKNOWN].mean, points))
+    return [(0.0, found[-1][1]), *reversed(found)] if found else []
+
+
+def _ends(entry: Entry) -> tuple[float, float]:
+    """The interval of forgetting; the reference is 0 by definition."""
+    if entry.is_reference or not entry.interval:
+        return forgotten(entry), forgotten(entry)
+    return entry.interval
+
+
+def _corners(steps: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of a staircase: along at what has been forgotten so far, then to the next."""
+    turns = [[(before[0], after[1]), after] for before, after in itertools.pairwise(steps)]
+    return [*steps[:1], *itertools.chain(*turns)]
 
 
 _Box = tuple[float, float, float, float]
