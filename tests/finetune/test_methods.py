@@ -247,6 +247,15 @@ def test_near_questions_come_first(release):
     assert Replay().part(job)._in_order([*fresh, twin])[0] is not twin
 
 
+def test_popular_questions_come_first(release, monkeypatch):
+    fresh = fresh_facts(release)
+    job = SimpleNamespace(release=release, seed=0)
+    known = {fact.id: number for number, fact in enumerate(fresh)}
+    monkeypatch.setattr(sources, "popularity", lambda source: known)
+    order = Replay(questions="popular").part(job)._in_order(fresh)
+    assert [fact.id for fact in order] == [fact.id for fact in reversed(fresh)]
+
+
 def test_replay_of_more_than_there_is(tiny_base, tokenizer, release, tmp_path):
     with pytest.raises(FthallError, match=r"sure of its answer to \d+ of 2\d fresh questions, 600 are wanted; lower"):
         trained(tiny_base, tokenizer, release, tmp_path, a("replay", replay={"share": 100}))

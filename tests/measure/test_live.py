@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
 
 from builders import tiny_release
+from fthall import bases
 from fthall.errors import FthallError
 from fthall.finetune.recipe import Run, Training
 from fthall.finetune.train import train
@@ -16,7 +18,7 @@ from fthall.knowledge import splits
 from fthall.measure.live import START, ForgettingCallback, subject_states
 from fthall.records import Release, Split
 
-EXAMPLE = Path(__file__).parents[2] / "benchmark/examples/trl_sft.py"
+EXAMPLES = Path(__file__).parents[2] / "benchmark/examples"
 SIZES = {Split.KNOWN: 3, Split.UNKNOWN: 3, Split.HELD: 4}
 
 
@@ -162,15 +164,29 @@ def test_misuse_is_one_clear_line(knowing: Path, track: Path, tmp_path: Path) ->
         ForgettingCallback("nowhere/at-all")
 
 
-def test_the_example_with_trl(tiny_base: Path, track: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def example(name: str) -> ModuleType:
+    """A script of the examples."""
     pytest.importorskip("trl")
-    monkeypatch.chdir(tmp_path)
-    spec = importlib.util.spec_from_file_location("trl_sft", EXAMPLE)
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    rows = example.main(
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_example_with_trl(tiny_base: Path, track: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = example("trl_sft").main(
         ["--model", str(tiny_base), "--track", str(track), "--steps", "3", "--every", "2", "--shots", "1"]
     )
     assert [row["step"] for row in rows] == [0, 2, 3]
+
+
+@pytest.mark.filterwarnings("ignore:You are importing from 'trl.experimental'")
+def test_the_example_of_sdft_gives_a_checkpoint(tiny_base: Path, track: Path, tmp_path: Path) -> None:
+    given = ["--model", str(tiny_base), "--track", str(track), "--steps", "1", "--out", str(tmp_path)]
+    model, _ = bases.load(bases.find(str(example("trl_sdft").main(given))))
+    before, _ = bases.load(bases.find(str(tiny_base)))
+    pairs = zip(model.parameters(), before.parameters(), strict=True)
+    assert any(not torch.equal(one, other) for one, other in pairs)

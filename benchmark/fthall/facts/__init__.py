@@ -10,7 +10,7 @@ from fthall.errors import FthallError
 from fthall.facts.source import Source, identifier
 from fthall.records import Fact
 
-__all__ = ["SOURCES", "Source", "about", "identifier", "load"]
+__all__ = ["SOURCES", "Source", "about", "identifier", "load", "popularity"]
 SOURCES = ("geonames", "entityquestions")
 
 
@@ -50,6 +50,20 @@ def about(source: str) -> Source:
 
         return entityquestions.ABOUT
     raise _unknown(source)
+
+
+def popularity(source: str) -> dict[str, int]:
+    """Fact id to how widely its subject is known, as the source has it; the greater the better known.
+
+    Raises:
+        FthallError: the source does not say, or there is no such source.
+    """
+    if source == "geonames":
+        from fthall.facts import geonames
+
+        return geonames.popularity()
+    about(source)
+    raise FthallError(f"{source} does not say how widely its subjects are known; geonames does")
 
 
 def _unknown(source: str) -> FthallError:

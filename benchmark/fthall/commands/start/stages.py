@@ -23,11 +23,11 @@ DEMO_TRACK = "geonames-demo/smollm2-135m"
 class DemoSize:
     """How much of the benchmark the demo runs."""
 
-    known: int = 64
-    unknown: int = 128
-    held: int = 120
-    held_val: int = 40
-    spot_check: int = 12
+    known: int = 48
+    unknown: int = 96
+    held: int = 96
+    held_val: int = 24
+    spot_check: int = 8
     """Facts of each of HighlyKnown and Unknown that SLiCK asks again."""
 
 

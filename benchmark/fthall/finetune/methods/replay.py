@@ -51,8 +51,9 @@ class Replay(Settings):
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """τ of soft targets."""
     when: Literal["shuffled", "last"] = "shuffled"
-    questions: Literal["any", "near"] = "any"
-    """Which fresh questions are answered first: any, or those whose subjects are spelled most like the new facts'."""
+    questions: Literal["any", "near", "popular"] = "any"
+    """Which fresh questions are answered first: any; those whose subjects are spelled most like the new facts'; or
+    those whose subjects are known most widely (arXiv 2609.08067: popular anchors protect most)."""
 
     def part(self, job: "Job") -> "Replaying":
         """See :class:`fthall.finetune.methods.Settings`."""
@@ -175,11 +176,15 @@ class Replaying(Part):
 
     def _in_order(self, facts: list[Fact]) -> list[Fact]:
         """As they are to be asked; alike ones in the order of a hash."""
+        from fthall.facts import popularity
         from fthall.names import nearest, trigrams
 
         shuffled = self._shuffled(facts)
         if self._how.questions == "any":
             return shuffled
+        if self._how.questions == "popular":
+            known = popularity(str(self._job.release.manifest["source"]["name"]))
+            return sorted(shuffled, key=lambda fact: -known[fact.id])
         new = [trigrams(fact.subject) for fact in self._job.release.splits[Split.UNKNOWN]]
         alike = nearest([trigrams(fact.subject) for fact in shuffled], new)
         return [shuffled[place] for place in (-alike).argsort(kind="stable")]
