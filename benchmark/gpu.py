@@ -4,8 +4,9 @@
 
 It needs torch, transformers, accelerate and peft, and what fthall itself needs; nothing is downloaded but by the
 loader of EntityQuestions. Each stage is a command that anyone can type; a stage whose result is there is left out, so
-the same line goes on after an interruption. ``--smallest`` does the first stages on a handful of facts, on a processor
-too.
+the same line goes on after an interruption. What is timed is alone on the machine; then two lanes of stages go on
+beside each other, with half of the jobs each, so that one computes while the other starts or ends. ``--smallest`` does
+the first stages on a handful of facts, on a processor too.
 """
 
 import argparse
@@ -14,7 +15,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,8 @@ class Stage:
     name: str
     command: tuple[str | Path, ...]
     done: Path
+    lane: int = 1
+    """1 or 2; those of 0 are timed, and done before the others."""
 
 
 def fthall(*arguments: str | Path) -> tuple[str | Path, ...]:
@@ -55,9 +59,11 @@ def stages(out: Path, jobs: int, *, smallest: bool) -> Iterator[Stage]:
         "speed",
         study("engine_speed", "--source", "geonames", "--relation", "country_of_asian_city", *few, "--out", speed),
         speed,
+        lane=0,
     )
     if not smallest:
-        yield Stage("graphs", study("graph_steps", "--out", out / "graph-steps.json"), out / "graph-steps.json")
+        graphs = out / "graph-steps.json"
+        yield Stage("graphs", study("graph_steps", "--out", graphs), graphs, lane=0)
     recipe, sweeps = RECIPES / "geonames-smollm2-135m.yaml", sorted(RECIPES.glob("*-sweep.yaml"), reverse=True)
     if smallest:
         release = out / "small/geonames/smollm2-135m"
@@ -72,8 +78,9 @@ def stages(out: Path, jobs: int, *, smallest: bool) -> Iterator[Stage]:
         yield Stage("entityquestions", fthall("run", on, *beside, *kept), out / "entityquestions-done")
     for sweep in sweeps:
         tuned = (out if smallest else RECIPES) / f"{sweep.stem}-tuned.yaml"
-        yield Stage(sweep.stem, fthall("sweep", sweep, "--out", tuned, *beside), out / f"{sweep.stem}-tried")
-        yield Stage(f"{sweep.stem}-tuned", fthall("run", tuned, *beside, *kept), out / f"{sweep.stem}-done")
+        lane = 1 if smallest else 2
+        yield Stage(sweep.stem, fthall("sweep", sweep, "--out", tuned, *beside), out / f"{sweep.stem}-tried", lane)
+        yield Stage(f"{sweep.stem}-tuned", fthall("run", tuned, *beside, *kept), out / f"{sweep.stem}-done", lane)
     if smallest:
         return
     yield Stage(
@@ -149,40 +156,50 @@ def main() -> int:
     """All stages; one that fails does not keep the others from being done."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("gpu-results"))
-    parser.add_argument("--jobs", type=int, default=8, help="runs beside each other: each takes 8 GiB and a core")
+    parser.add_argument(
+        "--jobs", type=int, default=14, help="runs at a time, on both lanes: each takes 8 GiB and a core"
+    )
     parser.add_argument("--smallest", action="store_true", help="a handful of facts: tests the machinery")
     parser.add_argument("--only", help="stages, separated by commas")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing after so long")
     given = parser.parse_args()
-    out, failed = given.out.resolve(), 0
-    planned = list(stages(out, given.jobs, smallest=given.smallest))
+    out = given.out.resolve()
+    planned = list(stages(out, max(1, given.jobs // 2), smallest=given.smallest))
     chosen = given.only.split(",") if given.only else [stage.name for stage in planned]
     if unknown := set(chosen) - {stage.name for stage in planned}:
         parser.error(f"unknown stage {min(unknown)!r}; known are {', '.join(stage.name for stage in planned)}")
     (out / "logs").mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + 60 * given.minutes
+    lanes = [[s for s in planned if s.lane == lane and s.name in chosen and not s.done.exists()] for lane in range(3)]
+    with sharing():
+        failed = go(lanes[0], out, until)
+        with ThreadPoolExecutor(2) as both:
+            failed += sum(both.map(lambda lane: go(lane, out, until), lanes[1:]))
+    return 1 if failed else 0
+
+
+def go(lane: Sequence[Stage], out: Path, until: float) -> int:
+    """One stage after the other; how many failed."""
     env = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.resolve()), os.environ.get("PYTHONPATH")])),
     }
-    began = time.monotonic()
-    with sharing():
-        for stage in planned:
-            if stage.done.exists() or stage.name not in chosen:
-                continue
-            if time.monotonic() - began > 60 * given.minutes:
-                tell(f"{stage.name}: no time left; the same line goes on")
-                continue
-            stage_began = time.monotonic()
-            with (out / "logs" / f"{stage.name}.log").open("w", encoding="utf-8") as log:
-                command = [str(part) for part in stage.command]
-                done = subprocess.run(command, env=env, stdout=log, stderr=subprocess.STDOUT, check=False)  # noqa: S603
-            code = done.returncode
-            if code == 0 and not stage.done.exists():
-                stage.done.touch()
-            failed += code != 0
-            took = time.monotonic() - stage_began
-            tell(f"{stage.name}: {f'failed ({code}), see {log.name}' if code else 'done'}, {took:.0f} s")
-    return 1 if failed else 0
+    failed = 0
+    for stage in lane:
+        if time.monotonic() > until:
+            tell(f"{stage.name}: no time left; the same line goes on")
+            continue
+        began = time.monotonic()
+        with (out / "logs" / f"{stage.name}.log").open("w", encoding="utf-8") as log:
+            command = [str(part) for part in stage.command]
+            done = subprocess.run(command, env=env, stdout=log, stderr=subprocess.STDOUT, check=False)  # noqa: S603
+        code = done.returncode
+        if code == 0 and not stage.done.exists():
+            stage.done.touch()
+        failed += code != 0
+        said = f"failed ({code}), see {log.name}" if code else "done"
+        tell(f"{stage.name}: {said}, {time.monotonic() - began:.0f} s")
+    return failed
 
 
 def tell(line: str) -> None:

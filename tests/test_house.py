@@ -9,6 +9,7 @@ import pytest
 
 from fthall import cli
 from fthall.files import read_json
+from fthall.finetune.recipe import load_recipe
 from fthall.knowledge import splits
 from fthall.records import Category
 
@@ -68,6 +69,8 @@ def test_the_readmes_results_are_those_of_the_committed_submissions(capsys):
         assert row.rstrip("|").strip() in README, "run `fthall table` and copy its rows"
 
 
+RECIPES = ROOT / "benchmark/recipes"
+REFERENCE_RECIPES = {"geonames": "geonames-smollm2-135m", "entityquestions": "entityquestions"}
 SEEN = (("sft", 1), ("sft-known", 1), ("sft", -1))
 """Entries, and the point of their trajectories that the page of the paper speaks of."""
 
@@ -242,6 +245,20 @@ def test_the_trials_of_the_finetuning_page_are_those_that_were_made():
             tried = ", ".join(f"{name} {value:g}" for name, value in best["tried"].items())
             found = " | ".join(f"{best[name]:.1f}" for name in ("unknown", "held_val", "score", "held"))
             assert f"| {tried} | {found} | {sum(row['seconds'] for row in made):.0f} |" in page, family
+
+
+def test_the_costs_of_the_finetuning_page_are_those_of_the_committed_results():
+    page = (ROOT / "leaderboard/pages/finetuning.md").read_text(encoding="utf-8")
+    for name, track in (("geonames", "geonames"), ("EntityQuestions", "entityquestions")):
+        entries = {run.entry for run in load_recipe(RECIPES / f"{REFERENCE_RECIPES[track]}.yaml").runs}
+        found = [
+            read_json(path)["train_seconds"]
+            for path in (ROOT / "submissions" / track / "smollm2-135m").glob("*/results.json")
+            if path.parent.name.rsplit("-seed", 1)[0] in entries
+        ]
+        assert f"| reference results, {name} | {len(found)} | {sum(found) / 3600:.2f} |" in page
+    trials = [row for path in RECIPES.glob("*.trials.json") for row in read_json(path)["trials"]]
+    assert f"| {len(trials)} | {sum(row['seconds'] for row in trials) / 3600:.2f} |" in page
 
 
 def test_the_numbers_of_the_training_page_are_those_of_the_committed_results():
