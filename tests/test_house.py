@@ -163,6 +163,7 @@ def test_the_data_card_of_entityquestions_has_the_counts_of_the_release():
 def test_the_numbers_of_the_method_page_are_those_of_the_committed_results():
     page = " ".join((ROOT / "leaderboard/pages/method.md").read_text(encoding="utf-8").split())
     studies, controls = (ROOT / "leaderboard" / name for name in ("studies", "controls/geonames/smollm2-135m"))
+    first = controls.with_name("smollm2-135m@612a4852f763")
     rows = [
         f"| {name} | {row['coverage']:.1f} |"
         for name, row in read_json(studies / "interval-coverage.json")["scenes"].items()
@@ -173,10 +174,17 @@ def test_the_numbers_of_the_method_page_are_those_of_the_committed_results():
     kinds = set(told[0]) | set(told[1])
     rows += [f"| {kind} | {told[0].get(kind, 0):,} | {told[1].get(kind, 0):,} |" for kind in kinds]
     for run, title in (("sft", "SFT"), ("self-distill", "Self-distillation")):
-        now = read_json(controls / f"null-{run}-seed0.json")["forgotten_facts_are_now"]
+        now = read_json(first / f"null-{run}-seed0.json")["forgotten_facts_are_now"]
         rows.append(f"| {title} | {sum(now.values())} | {' | '.join(map(str, now.values()))} |")
     null = read_json(controls / "null.json")
     rows.append(f"{null['missed']:.1f} % of answers missed ({null['low']:.1f} to {null['high']:.1f})")
+    rows.append(
+        f"{null['facts'] - null['categories']['HighlyKnown']} of {null['facts']} facts no longer right every time"
+    )
+    batching = read_json(controls / "batching.json")
+    rows.append(f"float32 | no answer changed | 0 of {batching['compared']:,} each")
+    assert not any(batching["differing"].values())
+    assert {one["release"] for one in (null, batching)} == {splits.load("geonames/smollm2-135m").digest}
     assert [row for row in rows if row not in page] == []
     assert read_json(controls / "noop.json")["passed"]
     assert read_json(controls / "reference.json")["passed"]
