@@ -63,7 +63,6 @@ def load(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    machine.keep_memory()
     # Of many processes (accelerate launch) each has a GPU of its own.
     device = device or (f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu")
     on_cpu = device == "cpu"
@@ -91,6 +90,7 @@ def load(
             f"{checkpoint.location}: its tokenizer has {len(tokenizer)} tokens, its weights only {rows}; "
             "save the tokenizer the model was trained with beside it"
         )
+    machine.keep_memory(model.num_parameters())
     model.to(device)
     return model, tokenizer
 

@@ -120,10 +120,10 @@ def _steps(
     from fthall.finetune.methods.freeze import choose_parameters
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    keep_memory()
     on_cpu = device == "cpu"
     chosen = {"attn_implementation": "eager"} if on_cpu else {}
     model = AutoModelForCausalLM.from_config(_with(config, layers), dtype=torch.float32, **chosen).to(device)
+    keep_memory(model.num_parameters())
     ends: list[float] = []
 
     class Clock(TrainerCallback):
@@ -136,7 +136,7 @@ def _steps(
         once = training.model_copy(update={"epochs": 1})
         job = Job(release, model, tokenizer, run, once, 0, Path(folder))
         facts = [fact for split in run.trained_on for fact in release.splits[split]]
-        large = sum(parameter.numel() for parameter in model.parameters()) > LARGE
+        large = model.num_parameters() > LARGE
         count = (STEPS_OF_LARGE if large else STEPS) * training.batch_size * training.accumulation
         facts = (facts * -(-count // len(facts)))[:count]
         job.completions = completions(facts, str(Split.KNOWN))
