@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from builders import tiny_release
 from fthall import bases
+from fthall.errors import FthallError
 from fthall.finetune.recipe import Run, Training
 from fthall.finetune.train import train
 
@@ -66,6 +67,17 @@ def test_checkpointed_activations_change_nothing(tiny_base: Path, tokenizer, tmp
         found.append(model.state_dict())
         shutil.rmtree(tmp_path / "release")
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+@pytest.mark.parametrize("name", ["FSDP", "DeepSpeed"])
+def test_weights_spread_over_processes_are_refused(
+    name: str, tiny_base: Path, tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"ACCELERATE_USE_{name.upper()}", "true")
+    model = AutoModelForCausalLM.from_pretrained(tiny_base)
+    with pytest.raises(FthallError, match=f"told {name}.*leave that out"):
+        train(tiny_release(tmp_path), model, tokenizer, SFT, Training(), 0, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_fthall_run_on_two_processes_writes_one_submission(tiny_base: Path, tmp_path: Path) -> None:

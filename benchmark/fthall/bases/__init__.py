@@ -7,7 +7,15 @@ weights. Safetensors only, remote code never. :mod:`~fthall.bases.checkpoint` is
 
 from fthall.bases.checkpoint import Checkpoint, find, load, weights_sha256
 from fthall.bases.embedded import EMBEDDED
-from fthall.bases.machine import free_memory, hardware, out_of_memory, process, processes, trim_memory
+from fthall.bases.machine import (
+    free_memory,
+    hardware,
+    out_of_memory,
+    process,
+    processes,
+    spreads_weights,
+    trim_memory,
+)
 
 __all__ = [
     "EMBEDDED",
@@ -19,6 +27,7 @@ __all__ = [
     "out_of_memory",
     "process",
     "processes",
+    "spreads_weights",
     "trim_memory",
     "weights_sha256",
 ]

@@ -18,6 +18,13 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def spreads_weights() -> str | None:
+    """What ``accelerate launch`` was told to spread the weights of a model with, instead of a whole copy a process."""
+    known = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
+    told = (name for variable, name in known.items() if os.environ.get(variable, "").lower() == "true")
+    return next(told, None)
+
+
 def hardware() -> str:
     """What this runs on, for the card: the GPU's name, or the cores, and whether they multiply in bfloat16."""
     import torch

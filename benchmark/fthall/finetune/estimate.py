@@ -24,7 +24,7 @@ STEPS, UNCOUNTED = 9, 3
 """Of each measurement; the first are not counted: memory is taken then, and kernels are made."""
 LARGE, STEPS_OF_LARGE = 500_000_000, 5
 """Models of so many parameters take fewer steps: theirs are long, and vary little."""
-APART = 150_000_000
+APART = 400_000_000
 """Parameters, about, by which the two models differ: enough to stand out from what else goes on in a process."""
 
 
@@ -79,15 +79,17 @@ def estimate(
 
 def _layer(config: Any) -> int:
     """Parameters of a layer."""
+    return _parameters(_with(config, 2)) - _parameters(_with(config, 1))
+
+
+def _parameters(config: Any) -> int:
+    """Parameters of a model."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    def count(layers: int) -> int:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(_with(config, layers))
-        return sum(parameter.numel() for parameter in model.parameters())
-
-    return count(2) - count(1)
+    with torch.device("meta"):
+        count: int = AutoModelForCausalLM.from_config(config).num_parameters()
+    return count
 
 
 def _with(config: Any, layers: int) -> Any:
@@ -120,10 +122,10 @@ def _steps(
     from fthall.finetune.methods.freeze import choose_parameters
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
+    keep_memory(_parameters(config))  # as the whole model would
     on_cpu = device == "cpu"
     chosen = {"attn_implementation": "eager"} if on_cpu else {}
     model = AutoModelForCausalLM.from_config(_with(config, layers), dtype=torch.float32, **chosen).to(device)
-    keep_memory(model.num_parameters())
     ends: list[float] = []
 
     class Clock(TrainerCallback):

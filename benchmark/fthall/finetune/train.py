@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from fthall.answers import accuracy
-from fthall.bases import hardware, process, processes, trim_memory
+from fthall.bases import hardware, process, processes, spreads_weights, trim_memory
 from fthall.bases.bfloat16 import is_quick, products
 from fthall.engines import evaluate
 from fthall.engines.hf import HfEngine
+from fthall.errors import FthallError
 from fthall.files import read_json, write_json, write_jsonl
 from fthall.finetune.folder import describe, is_finished, read_answers, read_trajectory, write_answers
 from fthall.finetune.job import Job, meet
@@ -211,6 +212,11 @@ def train(
     what = describe(release, run, training, seed)
     if is_finished(folder, what):
         return read_trajectory(folder)
+    if spread := spreads_weights():
+        raise FthallError(
+            f"accelerate launch was told {spread}, which spreads a model over processes; a run keeps a whole one on "
+            "each (DDP): leave that out, and set optimiser: adafactor and checkpointing: true where memory is short"
+        )
     job = Job(release, model, tokenizer, run, training, seed, folder)
     if process():
         meet(job)  # what is not to be gone on from is gone
