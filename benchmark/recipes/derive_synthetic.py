@@ -41,8 +41,8 @@ def fold(name: str) -> str:
 
 
 def plain(names: Iterable[str]) -> set[str]:
-    """Those of 5 to 11 letters a to z."""
-    return {name for name in map(fold, names) if re.fullmatch("[a-z]{5,11}", name)}
+    """Those of 4 to 12 letters a to z, as many as a head and a tail have."""
+    return {name for name in map(fold, names) if re.fullmatch("[a-z]{4,12}", name)}
 
 
 def cuts(name: str) -> list[tuple[str, str]]:
@@ -65,9 +65,12 @@ def parts(names: set[str], real: set[str]) -> dict[str, Any]:
 
     found = {vowel: (kept(heads[vowel]), kept(tails[vowel])) for vowel in sorted(heads)}
     sets = {vowel: tuple(map(set, both)) for vowel, both in found.items()}
-    given = sorted(
-        name for name in real if any(h in sets[h[-1]][0] and t in sets[h[-1]][1] for h, t in cuts(name) if h[-1] in sets)
-    )
+
+    def gives(head: str, tail: str) -> bool:
+        before, behind = sets.get(head[-1], (set(), set()))
+        return head in before and tail in behind
+
+    given = sorted(name for name in real if any(gives(*cut) for cut in cuts(name)))
     return {
         "heads": {vowel: " ".join(both[0]) for vowel, both in found.items()},
         "tails": {vowel: " ".join(both[1]) for vowel, both in found.items()},
@@ -92,8 +95,7 @@ def main() -> None:
         "surname": parts(last_names, real),
         "first": " ".join(sorted(name for name, count in first_names.items() if count >= LEAST_FIRST)),
     }
-    json.dump(found, sys.stdout, indent=0, sort_keys=True)
-    print()
+    sys.stdout.write(json.dumps(found, indent=0, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

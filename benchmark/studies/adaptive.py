@@ -11,7 +11,7 @@ from pathlib import Path
 
 import study
 from fthall import facts as sources
-from fthall.knowledge import releases, splits
+from fthall.knowledge import draw, releases
 from fthall.knowledge.slick import tally
 from fthall.records import Category
 
@@ -35,7 +35,7 @@ def main() -> None:
                 "facts": len(rows),
                 **{str(c): int((rows["category"] == c).sum()) for c in (Category.HIGHLY_KNOWN, Category.UNKNOWN)},
                 "given_away": sum(
-                    fact.id in known and splits.given_away(fact) for fact in sources.load(options.source, [relation])
+                    fact.id in known and draw.given_away(fact) for fact in sources.load(options.source, [relation])
                 ),
                 "questions": len(rows) * runs,
                 "asked": asked,

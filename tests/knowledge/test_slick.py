@@ -12,7 +12,7 @@ import pytest
 from builders import fact
 from fthall.answers import judge, normalise
 from fthall.errors import FthallError
-from fthall.knowledge import releases, slick, splits
+from fthall.knowledge import draw, releases, slick, splits
 from fthall.knowledge.slick import PRESETS, SlickConfig, categorise, label, likely
 from fthall.records import Category, Fact, Outcome, Split
 
@@ -363,7 +363,7 @@ def test_the_preset_is_recognised_whatever_the_seed(tmp_path: Path) -> None:
 
 def test_a_release_is_built_from_the_file(tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(releases.sources, "load", lambda source, relations=None: asked_facts())
-    options = {"source": "geonames", "base": "fake", "sizes": (4, 2, 2, 2), "rule": splits.Rule(0.5)}
+    options = {"source": "geonames", "base": "fake", "sizes": (4, 2, 2, 2), "rule": draw.Rule(0.5)}
     release = releases.build_from_labels([whole], tmp_path / "release", **options)  # type: ignore[arg-type]
     assert release.track == "geonames/fake"
     assert release.manifest["base"] == {"name": "fake", "weights_sha256": "cd" * 32}
@@ -389,7 +389,7 @@ def test_labels_of_facts_the_source_lacks_are_refused(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(releases.sources, "load", lambda source, relations=None: asked_facts()[1:])
-    options = {"source": "geonames", "base": "fake", "sizes": (4, 2, 2, 2), "rule": splits.Rule(0.5)}
+    options = {"source": "geonames", "base": "fake", "sizes": (4, 2, 2, 2), "rule": draw.Rule(0.5)}
     with pytest.raises(FthallError, match="made of other facts than geonames has now"):
         releases.build_from_labels([whole], tmp_path / "release", **options)  # type: ignore[arg-type]
     assert not (tmp_path / "release").exists()
@@ -399,7 +399,7 @@ def test_shards_together_are_the_whole_and_make_the_same_release(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(releases.sources, "load", lambda source, relations=None: asked_facts())
-    options = {"source": "geonames", "base": "fake", "sizes": (4, 2, 2, 2), "rule": splits.Rule(0.5)}
+    options = {"source": "geonames", "base": "fake", "sizes": (4, 2, 2, 2), "rule": draw.Rule(0.5)}
     once = releases.build_from_labels([whole], tmp_path / "once", **options)  # type: ignore[arg-type]
     dev, files = [f for f in asked_facts() if f.origin == "dev"], [tmp_path / f"{n}.parquet" for n in range(3)]
     for number, file in enumerate(files):

@@ -13,16 +13,18 @@ import yaml
 
 from builders import BASE_SHA, SIZES, TRACK, fact, labels_of, tiny_facts, tiny_labels, tiny_release
 from fthall.errors import FthallError
-from fthall.knowledge import releases, splits
+from fthall.knowledge import draw, releases, splits
 from fthall.records import Category, Fact, Release, Split
 
 HK, MK, UN = Category.HIGHLY_KNOWN, Category.MAYBE_KNOWN, Category.UNKNOWN
 EVERY_FILE = ["known.jsonl", "unknown.jsonl", "held.jsonl", "held_val.jsonl", "labels.csv"]
 
 
-def draw(facts: list[Fact], labels: pd.DataFrame, sizes: tuple[int, int, int, int], rule: float = 0.3, seed: int = 0):
+def drawn_of(
+    facts: list[Fact], labels: pd.DataFrame, sizes: tuple[int, int, int, int], rule: float = 0.3, seed: int = 0
+):
     order = (Split.KNOWN, Split.UNKNOWN, Split.HELD, Split.HELD_VAL)
-    return splits.split(facts, labels, dict(zip(order, sizes, strict=True)), splits.Rule(rule, seed))
+    return draw.split(facts, labels, dict(zip(order, sizes, strict=True)), draw.Rule(rule, seed))
 
 
 def relation_of(relation: str, known: int, total: int) -> tuple[list[Fact], dict[str, Category]]:
@@ -33,7 +35,7 @@ def relation_of(relation: str, known: int, total: int) -> tuple[list[Fact], dict
 def test_relation_table() -> None:
     facts, category = relation_of("r", 1, 4)
     category[facts[1].id] = MK
-    assert splits.relation_table(facts, labels_of(facts, category), splits.Rule()) == {
+    assert draw.relation_table(facts, labels_of(facts, category), draw.Rule()) == {
         "r": {
             "asked": 4,
             "HighlyKnown": 1,
@@ -49,14 +51,14 @@ def test_relation_table() -> None:
 @pytest.mark.parametrize(("known", "total"), [(3, 10), (27, 90), (30, 100), (21, 70), (4, 4)])
 def test_a_relation_at_the_rule_is_kept(known: int, total: int) -> None:
     facts, category = relation_of("r", known, total)
-    table = splits.relation_table(facts, labels_of(facts, category), splits.Rule())
+    table = draw.relation_table(facts, labels_of(facts, category), draw.Rule())
     assert table["r"]["kept"] is True
 
 
 @pytest.mark.parametrize(("known", "total"), [(2, 10), (29, 97), (299, 1000), (2999, 10000), (0, 3)])
 def test_a_relation_just_below_the_rule_is_dropped(known: int, total: int) -> None:
     facts, category = relation_of("r", known, total)
-    table = splits.relation_table(facts, labels_of(facts, category), splits.Rule())
+    table = draw.relation_table(facts, labels_of(facts, category), draw.Rule())
     assert table["r"]["kept"] is False
 
 
@@ -64,17 +66,17 @@ def test_facts_of_dropped_relations_are_in_no_split() -> None:
     good, good_categories = relation_of("good", 3, 10)
     bad, bad_categories = relation_of("bad", 2, 10)
     labels = labels_of(good + bad, good_categories | bad_categories)
-    drawn = draw(good + bad, labels, (3, 7, 0, 0))
+    drawn = drawn_of(good + bad, labels, (3, 7, 0, 0))
     assert {f.relation for f in drawn[Split.KNOWN] + drawn[Split.UNKNOWN]} == {"good"}
     with pytest.raises(FthallError, match=r"only 3 facts for the split 'known', 4 asked; .* 30 % rule .*: good\)"):
-        draw(good + bad, labels, (4, 0, 0, 0))
+        drawn_of(good + bad, labels, (4, 0, 0, 0))
     with pytest.raises(FthallError, match=r"kept relations: none\)"):
-        draw(bad, labels_of(bad, bad_categories), (1, 0, 0, 0))
+        drawn_of(bad, labels_of(bad, bad_categories), (1, 0, 0, 0))
 
 
 def test_sizes_origins_and_categories() -> None:
     facts, labels = tiny_facts(), tiny_labels()
-    drawn = draw(facts, labels, (3, 3, 4, 2))
+    drawn = drawn_of(facts, labels, (3, 3, 4, 2))
     assert {s: len(f) for s, f in drawn.items()} == SIZES
     kinds = {s: {(f.origin, f.subject.split()[1][0]) for f in chosen} for s, chosen in drawn.items()}
     assert kinds == {
@@ -88,7 +90,7 @@ def test_sizes_origins_and_categories() -> None:
 @pytest.mark.parametrize("sizes", [(5, 0, 0, 0), (0, 5, 0, 0), (0, 0, 7, 2), (0, 0, 0, 9)])
 def test_too_few_facts(sizes: tuple[int, int, int, int]) -> None:
     with pytest.raises(FthallError, match="label more facts") as caught:
-        draw(tiny_facts(), tiny_labels(), sizes)
+        drawn_of(tiny_facts(), tiny_labels(), sizes)
     assert "\n" not in str(caught.value)
 
 
@@ -96,8 +98,8 @@ def test_held_out_facts_from_what_is_left_of_train() -> None:
     facts, labels = tiny_facts(), tiny_labels()
     sizes = dict(zip((Split.KNOWN, Split.UNKNOWN, Split.HELD, Split.HELD_VAL), (2, 2, 8, 2), strict=True))
     with pytest.raises(FthallError, match="for the split 'held'"):
-        splits.split(facts, labels, sizes, splits.Rule())
-    drawn = splits.split(facts, labels, sizes, splits.Rule(held_from="all"))
+        draw.split(facts, labels, sizes, draw.Rule())
+    drawn = draw.split(facts, labels, sizes, draw.Rule(held_from="all"))
     assert {f.subject.split()[1][0] for f in drawn[Split.HELD] + drawn[Split.HELD_VAL]} == {"h", "k"}
     assert not {f.id for f in drawn[Split.KNOWN]} & {f.id for f in drawn[Split.HELD] + drawn[Split.HELD_VAL]}
 
@@ -113,7 +115,7 @@ def test_held_out_facts_from_what_is_left_of_train() -> None:
     ],
 )
 def test_answers_that_stand_in_the_name(subject: str, answers: tuple[str, ...], given: bool) -> None:
-    assert splits.given_away(replace(fact("x"), subject=subject, answers=answers)) is given
+    assert draw.given_away(replace(fact("x"), subject=subject, answers=answers)) is given
 
 
 def test_facts_given_away_are_left_out_where_the_rule_says_so_and_drawn_again(
@@ -121,7 +123,7 @@ def test_facts_given_away_are_left_out_where_the_rule_says_so_and_drawn_again(
 ) -> None:
     facts = [replace(f, answers=(f.subject,)) if f.id.endswith(("k1", "u1")) else f for f in tiny_facts()]
     monkeypatch.setattr(splits.sources, "load", lambda source, relations=None: facts)
-    for rule, left in ((splits.Rule(), 4), (splits.Rule(given_away=False), 3)):
+    for rule, left in ((draw.Rule(), 4), (draw.Rule(given_away=False), 3)):
         drawn = draw_by(facts, rule, left)
         assert len(drawn[Split.KNOWN]) == len(drawn[Split.UNKNOWN]) == left
         with pytest.raises(FthallError, match=f"only {left} facts for the split"):
@@ -142,9 +144,9 @@ def test_facts_given_away_are_left_out_where_the_rule_says_so_and_drawn_again(
         splits.rebuilt(newer, str(tmp_path / "r"))
 
 
-def draw_by(facts: list[Fact], rule: splits.Rule, each: int) -> dict[Split, tuple[Fact, ...]]:
+def draw_by(facts: list[Fact], rule: draw.Rule, each: int) -> dict[Split, tuple[Fact, ...]]:
     sizes = {Split.KNOWN: each, Split.UNKNOWN: each, Split.HELD: 4, Split.HELD_VAL: 2}
-    return splits.split(facts, tiny_labels(), sizes, rule)
+    return draw.split(facts, tiny_labels(), sizes, rule)
 
 
 def test_maybe_known_and_unlabelled_facts_are_in_no_split() -> None:
@@ -152,7 +154,7 @@ def test_maybe_known_and_unlabelled_facts_are_in_no_split() -> None:
     labels = tiny_labels()
     labels.loc[labels["fact_id"].str.endswith("/k1"), "category"] = str(MK)
     labels = labels[~labels["fact_id"].str.endswith("/k2")]
-    assert {f.subject for f in draw(facts, labels, (2, 4, 4, 4))[Split.KNOWN]} == {"Town k3", "Town k4"}
+    assert {f.subject for f in drawn_of(facts, labels, (2, 4, 4, 4))[Split.KNOWN]} == {"Town k3", "Town k4"}
 
 
 def test_no_subject_stands_in_two_splits() -> None:
@@ -164,7 +166,7 @@ def test_no_subject_stands_in_two_splits() -> None:
                 f = Fact(f"{relation}/{origin}{n}", relation, f"{spelling} {origin}", "?", ("x",), origin)
                 facts.append(f)
                 category[f.id] = UN if (relation == "r1" and origin == "train") else HK
-    drawn = draw(facts, labels_of(facts, category), (8, 8, 10, 10))
+    drawn = drawn_of(facts, labels_of(facts, category), (8, 8, 10, 10))
     subjects = {s: {f.subject.lower().replace("ô", "o").removeprefix("the ") for f in c} for s, c in drawn.items()}
     assert all(not subjects[a] & subjects[b] for a in Split for b in Split if a is not b)
     assert [len(drawn[s]) for s in Split] == [8, 8, 10, 10]
@@ -172,20 +174,20 @@ def test_no_subject_stands_in_two_splits() -> None:
 
 def test_the_order_of_facts_and_labels_does_not_matter() -> None:
     facts, labels = tiny_facts(), tiny_labels()
-    drawn = draw(facts, labels, (3, 3, 4, 2))
+    drawn = drawn_of(facts, labels, (3, 3, 4, 2))
     shuffled = random.Random(1).sample(facts, len(facts))
-    assert draw(shuffled, labels, (3, 3, 4, 2)) == drawn
-    assert draw(facts, labels.iloc[::-1], (3, 3, 4, 2)) == drawn
+    assert drawn_of(shuffled, labels, (3, 3, 4, 2)) == drawn
+    assert drawn_of(facts, labels.iloc[::-1], (3, 3, 4, 2)) == drawn
 
 
 def test_a_smaller_draw_is_the_beginning_of_a_larger_one() -> None:
-    small, large = (draw(tiny_facts(), tiny_labels(), sizes) for sizes in ((1, 2, 0, 0), (4, 4, 0, 0)))
+    small, large = (drawn_of(tiny_facts(), tiny_labels(), sizes) for sizes in ((1, 2, 0, 0), (4, 4, 0, 0)))
     assert large[Split.KNOWN][:1] == small[Split.KNOWN]
     assert large[Split.UNKNOWN][:2] == small[Split.UNKNOWN]
 
 
 def test_the_seed_matters() -> None:
-    draws = {draw(tiny_facts(), tiny_labels(), (1, 1, 1, 1), seed=seed)[Split.HELD] for seed in range(20)}
+    draws = {drawn_of(tiny_facts(), tiny_labels(), (1, 1, 1, 1), seed=seed)[Split.HELD] for seed in range(20)}
     assert len(draws) > 1
 
 
@@ -347,7 +349,7 @@ def by_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         base={"name": "tiny", "weights_sha256": BASE_SHA},
         slick={"preset": "custom", "runs": 2, "shots": 3, "seed": 0, "max_new_tokens": 16, "dtype": "float32"},
         texts=False,
-        rule=splits.Rule(held_from="all"),
+        rule=draw.Rule(held_from="all"),
     )
     return folder
 

@@ -8,12 +8,12 @@ import pytest
 from builders import TRACK, tiny_facts, tiny_release, write_submission_folder
 from fthall import cli, submissions
 from fthall.errors import FthallError
-from fthall.knowledge import releases, splits
+from fthall.knowledge import draw, releases, splits
 from fthall.leaderboard import render, table
 from fthall.records import Release, Split
 
 RIGHT = {Split.KNOWN: 3, Split.UNKNOWN: 1, Split.HELD: 2, Split.HELD_VAL: 1}
-RULE = splits.Rule(held_from="all")
+RULE = draw.Rule(held_from="all")
 
 
 @pytest.fixture

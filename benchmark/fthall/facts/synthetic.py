@@ -1,16 +1,16 @@
 """Made-up facts, as many as wanted: entities nobody can know, whose names look real or do not (arXiv 2604.15574).
 
 Name-like keys are put together from pieces of the names of real places and people; UUID-like ones look like
-``Loc_fcfb42``. Everything about a fact is read off a hash of the seed and its number: the same seed gives the same bytes
-on any platform and version, and a smaller set is the beginning of a larger one. No two facts have the same subject, and
-none has the name of a place in GeoNames or of anyone or anything in EntityQuestions.
+``Loc_fcfb42``. Everything about a fact is read off a hash of the seed and its number: the same seed gives the same
+bytes on any platform and version, and a smaller set is the beginning of a larger one. No two facts have the same
+subject, and none has the name of a place in GeoNames or of anyone or anything in EntityQuestions.
 
 ``synthetic.json`` beside this file was derived by ``benchmark/recipes/derive_synthetic.py``; see the data card.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -83,7 +83,7 @@ class Spec:
     relations: tuple[str, ...] = ()
     """Of :data:`RELATIONS`; by default the one of places that has these values."""
     closeness: float = 0.0
-    """Share of the names that are those of ``near`` with another beginning or ending."""
+    """Share of the names that are those of ``near`` with another beginning or another ending."""
     near: tuple[str, ...] = field(default=(), repr=False)
     """Real subjects: those held out, say."""
 
@@ -94,7 +94,9 @@ class Spec:
         fitting = [name for name, relation in RELATIONS.items() if relation.values == self.values]
         for name in self.relations:
             if name not in fitting:
-                raise FthallError(f"no relation {name!r} has values {self.values!r}; those that have: {', '.join(fitting)}")
+                raise FthallError(
+                    f"no relation {name!r} has values {self.values!r}; those with such: {', '.join(fitting)}"
+                )
         if not self.relations:
             object.__setattr__(self, "relations", (fitting[0],))
         if not 0 <= self.closeness <= 1:
@@ -103,10 +105,18 @@ class Spec:
             raise FthallError("UUID-like keys are close to no name; leave out closeness, or ask for keys name")
         if self.closeness and not self.near:
             raise FthallError("closeness needs the names to be close to; give a track whose held facts they are of")
+        if self.closeness and any(RELATIONS[name].of != "place" for name in self.relations):
+            raise FthallError(
+                "only places are close to held-out names; leave out closeness, or the relations of people"
+            )
         if self.size < 1:
             raise FthallError(f"{self.size} made-up facts; give a size of 1 or more")
         if self.size > (most := room(self)):
             raise FthallError(f"{self.size:,} made-up facts; with keys {self.keys} there are at most {most:,}")
+
+    def first(self, size: int, *, seed: str | None = None) -> "Spec":
+        """The beginning of this set, or as many of another seed."""
+        return replace(self, size=size, seed=self.seed if seed is None else seed)
 
     def manifest(self) -> dict[str, Any]:
         """As a release states it."""
@@ -120,6 +130,8 @@ class _Names:
 
     heads: tuple[tuple[str, tuple[str, ...]], ...]
     """Each with the tails that go with it."""
+    heads_of: Mapping[str, tuple[str, ...]]
+    """By the vowel they end in."""
     tails: Mapping[str, tuple[str, ...]]
     """By the vowel before them."""
     real: frozenset[str]
@@ -137,22 +149,20 @@ class _Names:
         """Whether something or someone is called so."""
         return name.lower() in self.real
 
-    def beside(self, name: str, one: int, other: int) -> str | None:
-        """A real name with another beginning or ending, from two numbers; None where it has no vowel to cut after."""
-        first, _, rest = name.partition(" ")
-        low = first.lower()
-        places = [at for at in range(2, len(low) - 1) if low[at - 1] in self.tails]
-        if not places:
-            return None
-        at = places[one % len(places)]
-        if other % 2:
-            tails = self.tails[low[at - 1]]
-            low = low[:at] + tails[other // 2 % len(tails)]
-        else:
+    def beside(self, name: str) -> list[tuple[str, Sequence[str], str]]:
+        """What may be changed of a real name: what stands before, what may come in its place, what stands behind.
+
+        What is kept is a head or a tail itself, so that real names among what comes out are known.
+        """
+        low = name.lower()
+        found: list[tuple[str, Sequence[str], str]] = []
+        for at in range(2, len(low) - 1):
             vowel = low[at - 1]
-            heads = [head for head, _ in self.heads if head[-1] == vowel]
-            low = heads[other // 2 % len(heads)] + low[at:]
-        return " ".join(filter(None, (low.capitalize(), rest)))
+            if low[:at] in self.heads_of.get(vowel, ()):
+                found.append((low[:at], self.tails[vowel], ""))
+            if low[at:] in self.tails.get(vowel, ()):
+                found.append(("", self.heads_of[vowel], low[at:]))
+        return found
 
 
 @cache
@@ -161,9 +171,11 @@ def _names() -> tuple[_Names, _Names, tuple[str, ...]]:
     found = json.loads(_FILE.read_text(encoding="utf-8"))
 
     def names(kind: str) -> _Names:
-        tails = {vowel: tuple(listed.split()) for vowel, listed in found[kind]["tails"].items()}
-        heads = [(head, tails[vowel]) for vowel, listed in found[kind]["heads"].items() for head in listed.split()]
-        return _Names(tuple(heads), tails, frozenset(found[kind]["real"].split()))
+        heads, tails = (
+            {vowel: tuple(listed.split()) for vowel, listed in found[kind][part].items()} for part in ("heads", "tails")
+        )
+        each = tuple((head, tails[vowel]) for vowel, listed in heads.items() for head in listed)
+        return _Names(each, heads, tails, frozenset(found[kind]["real"].split()))
 
     return names("place"), names("surname"), tuple(found["first"].split())
 
@@ -176,12 +188,39 @@ def countries() -> tuple[str, ...]:
     return tuple(sorted({fact.answers[0] for fact in geonames.load() if fact.relation.startswith("country_of_")}))
 
 
+def spec(said: Mapping[str, Any], near: Sequence[str] = ()) -> Spec:
+    """The set that a manifest names.
+
+    Raises:
+        FthallError: there is no such set.
+    """
+    try:
+        return Spec(**{**said, "relations": tuple(said["relations"])}, near=tuple(near) if said["closeness"] else ())
+    except (KeyError, TypeError):
+        raise FthallError("a set of made-up facts that this version of fthall does not know; update fthall") from None
+
+
 def room(spec: Spec) -> int:
-    """How many facts a set may have; half of the names there are."""
+    """How many facts a set may have; half of the names there are.
+
+    Raises:
+        FthallError: no name is close to the held-out ones.
+    """
+    if spec.keys == "uuid":
+        return int(_FULL * _HEX)
     places, families, first = _names()
-    kinds = {RELATIONS[name].of for name in spec.relations}
-    of = {"place": places.room(), "person": families.room() * len(first)} if spec.keys == "name" else {}
-    return int(_FULL * min(of.get(kind, _HEX) for kind in kinds))
+    of = {"place": places.room(), "person": families.room() * len(first)}
+    room = _FULL * min(of[RELATIONS[name].of] for name in spec.relations)
+    if not spec.closeness:
+        return int(room)
+    beside = sum(len(others) for _, others, _ in _beside(spec))
+    if not beside:
+        raise FthallError("none of the held-out names has a beginning or an ending to keep; leave out closeness")
+    return int(min(room, _FULL * beside / spec.closeness))
+
+
+def _beside(spec: Spec) -> list[tuple[str, Sequence[str], str]]:
+    return [found for subject in spec.near for found in _names()[0].beside(subject)]
 
 
 def chance(values: str) -> float | None:
@@ -194,6 +233,7 @@ def generate(spec: Spec) -> Iterator[Fact]:
     places, families, first = _names()
     listed, kinds, seen = countries(), [(name, RELATIONS[name]) for name in spec.relations], set[str]()
     near = round(spec.closeness * 2**64)
+    beside = _beside(spec)
 
     def person(one: int, other: int) -> str:
         return f"{first[one % len(first)]} {families.draw(one // len(first), other)}"
@@ -211,8 +251,9 @@ def generate(spec: Spec) -> Iterator[Fact]:
         if spec.keys == "uuid":
             return f"{_PREFIX[of]}_{draws[1] % _HEX:06x}"
         if draws[3] < near:
-            beside = places.beside(spec.near[draws[4] % len(spec.near)], draws[1], draws[2])
-            return None if beside is None or beside in spec.near or places.is_real(beside) else beside
+            before, others, behind = beside[draws[1] % len(beside)]
+            name = (before + others[draws[2] % len(others)] + behind).capitalize()
+            return None if places.is_real(name) else name
         name = places.draw(draws[1], draws[2]) if of == "place" else person(draws[1], draws[2])
         return None if (places if of == "place" else families).is_real(name.rpartition(" ")[2]) else name
 
@@ -245,14 +286,19 @@ def _draws(text: str) -> tuple[int, ...]:
     return _DRAWS.unpack(blake2b(text.encode(), digest_size=64).digest())
 
 
-def write(facts: Iterator[Fact], path: Path) -> int:
-    """Write facts as JSON lines, as ``fthall slick --facts`` reads them, whole or not at all; return how many."""
-    count = 0
+def write(facts: Iterator[Fact], path: Path) -> None:
+    """Write facts as JSON lines, as ``fthall slick --facts`` reads them, whole or not at all."""
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
-        for count, fact in enumerate(facts, 1):
-            # Names are letters, digits, spaces and underscores, and so are templates: nothing is to be escaped.
-            out.write(
-                f'{{"id":"{fact.id}","relation":"{fact.relation}","subject":"{fact.subject}",'
-                f'"question":"{fact.question}","answers":["{fact.answers[0]}"]}}\n'
-            )
-    return count
+        out.writelines(map(_line, facts))
+
+
+def _line(fact: Fact) -> str:
+    return (
+        f'{{"id":{_quoted(fact.id)},"relation":"{fact.relation}","subject":{_quoted(fact.subject)},'
+        f'"question":{_quoted(fact.question)},"answers":[{_quoted(fact.answers[0])}]}}\n'
+    )
+
+
+def _quoted(text: str) -> str:
+    # Made-up names need no escapes; json, which knows the others, takes several times as long.
+    return f'"{text}"' if text.isascii() and text.replace(" ", "").isalnum() else json.dumps(text, ensure_ascii=False)

@@ -1,17 +1,23 @@
 """The command behind ``fthall release build``: labels of a source and a base in, a release folder out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fthall import facts as sources
 from fthall.errors import FthallError
+from fthall.facts import synthetic
 from fthall.files import write_text
-from fthall.knowledge import slick, splits
+from fthall.knowledge import draw, slick, splits
+from fthall.names import nearest, trigrams
 from fthall.records import Category, Release, Split
 
 _ALIKE = ("weights_sha256", "base", "dtype", "engine", "preset", "runs", "shots", "seed", "max_new_tokens", "adaptive")
+_SAMPLE = 1000
+"""Made-up names that are compared with held-out ones."""
 _ALIKE_SAMPLES = ("samples", "temperature", "top_k", "exact")
 
 
@@ -22,7 +28,7 @@ def build_from_labels(
     source: str,
     base: str | None,
     sizes: tuple[int, int, int, int],
-    rule: splits.Rule,
+    rule: draw.Rule,
 ) -> Release:
     """Read labels and write the release of the track ``<source>/<base>``, with its data card.
 
@@ -75,7 +81,7 @@ def build_from_labels(
     return release
 
 
-def renew(track: str, out: Path, *, sizes: tuple[int, int, int, int], rule: splits.Rule) -> Release:
+def renew(track: str, out: Path, *, sizes: tuple[int, int, int, int], rule: draw.Rule) -> Release:
     """Draw another release of a track from the labels of the one it has, and write it, with its data card.
 
     Args:
@@ -102,6 +108,29 @@ def renew(track: str, out: Path, *, sizes: tuple[int, int, int, int], rule: spli
         rule=rule,
         texts=sources.about(str(old["source"]["name"])).shipped,
     )
+    write_text(out / "README.md", card(release))
+    return release
+
+
+def make_up(track: str, out: Path, spec: synthetic.Spec, *, name: str, asked: Mapping[str, int]) -> Release:
+    """Write a release with made-up facts in the place of a track's unknown ones, with its data card.
+
+    Args:
+        track: its name, or a release's folder.
+        out: the new release's folder.
+        spec: of the made-up facts.
+        name: of the new track.
+        asked: of a sample of such facts, how many the base has in which category; empty if it was not asked.
+
+    Raises:
+        FthallError: the folder holds a release already, or the track has made-up facts itself.
+    """
+    held = splits.load(track).splits[Split.HELD]
+    sample = [fact.subject for fact in synthetic.generate(spec.first(min(spec.size, _SAMPLE)))]
+    alike = nearest(list(map(trigrams, sample)), [trigrams(fact.subject) for fact in held])
+    shares = {f"p{at}": round(float(np.percentile(alike, at)), 2) for at in (10, 50, 90)}
+    found = {"nearest_held_trigrams": shares, **({"asked": dict(asked)} if asked else {})}
+    release = splits.with_made_up(out, track, spec, name=name, found=found)
     write_text(out / "README.md", card(release))
     return release
 
@@ -182,6 +211,8 @@ def card(release: Release) -> str:
     )
     by_ids = "labels.csv.gz" in manifest["files"]
     texts = " Only ids and categories are stored here; the facts are theirs." if by_ids else ""
+    made = manifest.get(splits.MADE_UP)
+    made_up = f"\n{_made_up(made)}" if made else ""
     return f"""# {release.track}
 
 What {base["name"]} (weights {base["weights_sha256"][:12]}) knows of {source["name"]}. Release {release.digest[:12]}.
@@ -189,7 +220,7 @@ What {base["name"]} (weights {base["weights_sha256"][:12]}) knows of {source["na
 - Facts: {source.get("attribution", source["name"])}; {source.get("license", "license not stated")}.{texts}
 - Labels: {"; ".join(how)}.
 - Rule: relations with at least {100 * rule["min_highly_known"]:g} % HighlyKnown facts; seed {rule["seed"]}; no
-  subject in two splits; `known` and `unknown` from train, `held` and `held_val` from {held}.{left_out}
+  subject in two splits; `known` and `unknown` from train, `held` and `held_val` from {held}.{left_out}{made_up}
 
 | relation | asked | {" | ".join(Category)} | HighlyKnown, share | {"given away | " if copied else ""}kept |
 |---|{"---:|" * (len(Category) + 2 + copied)}---|
@@ -201,3 +232,20 @@ What {base["name"]} (weights {base["weights_sha256"][:12]}) knows of {source["na
 
 `fthall release check {release.track}` verifies every hash and, where the facts are at hand, draws the splits again.
 """
+
+
+def _made_up(made: Mapping[str, Any]) -> str:
+    """What a data card says of made-up facts."""
+    of, alike = made["set"], made["nearest_held_trigrams"]
+    asked = made.get("asked")
+    known = ", ".join(f"{number} {category}" for category, number in asked.items()) if asked else ""
+    chance = synthetic.chance(of["values"])
+    return (
+        f"- Unknown facts: {of['size']} made up, in the place of {made['instead_of']} real ones; "
+        f"{of['keys']}-like keys, values {of['values']}, seed {of['seed']}"
+        + (f", {100 * of['closeness']:g} % of the names half a held-out one's" if of["closeness"] else "")
+        + f".\n  Character trigrams shared with the held-out name nearest to each: median {alike['p50']:.2f}, "
+        f"from {alike['p10']:.2f} to {alike['p90']:.2f} for eight of ten."
+        + (f"\n  Of {sum(asked.values())} such facts the base has {known}." if asked else "")
+        + (f" Guessing gives {chance:.2g} %." if chance else "")
+    )

@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,52 +21,22 @@ import pandas as pd
 import yaml
 
 from fthall import facts as sources
-from fthall.answers import normalise
 from fthall.errors import FthallError
+from fthall.facts import synthetic
 from fthall.files import atomic, read_jsonl, sha256, write_jsonl, write_text
+from fthall.knowledge import draw
+from fthall.knowledge.draw import Rule, relation_table
 from fthall.knowledge.slick import tally
 from fthall.paths import data_dir
-from fthall.records import Category, Fact, Release, Split
+from fthall.records import Fact, Release, Split
 from fthall.schema import read_yaml
 
 SCHEMA = 1
-MIN_HIGHLY_KNOWN = 0.30
-"""A relation is kept if at least this share of its facts is HighlyKnown (arXiv 2604.15574)."""
+MADE_UP = "made_up"
+"""In a manifest: of what set the unknown facts are, where they are none of the track's source."""
 
 RETIRED = "@"
 """Between a base and the digest of a release that its track no longer has."""
-
-HELD_FROM = {"dev": {"dev"}, "all": {"dev", "train"}}
-"""Origins of held-out facts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """By what a release is drawn."""
-
-    min_highly_known: float = MIN_HIGHLY_KNOWN
-    """Share of HighlyKnown facts that keeps a relation."""
-    seed: int = 0
-    held_from: str = "dev"
-    """Of what origin held-out facts are: ``dev``, or ``all`` for what is left of both, where a base knows little."""
-    given_away: bool = True
-    """Whether facts are drawn whose answer stands in the subject's name; who knows them may only be copying."""
-
-    def manifest(self) -> dict[str, Any]:
-        """As a release states it; what is as the paper has it goes unsaid."""
-        usual = Rule()
-        said = {"min_highly_known": self.min_highly_known, "seed": self.seed}
-        return said | {
-            name: value
-            for name in ("held_from", "given_away")
-            if (value := getattr(self, name)) != getattr(usual, name)
-        }
-
-
-def given_away(fact: Fact) -> bool:
-    """Whether an accepted answer stands in the subject's name: the Nokia 3310 is produced by Nokia."""
-    name = f" {normalise(fact.subject)} "
-    return any(f" {normalise(answer)} " in name for answer in fact.answers)
 
 
 def releases_dir() -> Path:
@@ -94,79 +64,6 @@ def _shipped() -> list[str]:
     return sorted(str(file.parent.relative_to(root).as_posix()) for file in root.glob("*/*/release.yaml"))
 
 
-def relation_table(facts: Sequence[Fact], labels: pd.DataFrame, rule: Rule) -> dict[str, dict[str, Any]]:
-    """For each relation: how many facts were asked, how many fell in each category, and whether it is kept.
-
-    By a rule without facts that are given away, also how many of the HighlyKnown are; these count for no relation.
-    """
-    table: dict[str, dict[str, Any]] = {}
-    known = set(labels["fact_id"][labels["category"] == Category.HIGHLY_KNOWN])
-    lost = Counter(fact.relation for fact in facts if not rule.given_away and fact.id in known and given_away(fact))
-    for relation, rows in sorted(labels.groupby("relation")):
-        counts = Counter(rows["category"])
-        share = (counts[Category.HIGHLY_KNOWN] - lost[str(relation)]) / len(rows)
-        table[str(relation)] = {
-            "asked": len(rows),
-            **{str(category): counts[category] for category in Category},
-            "highly_known_share": round(share, 4),
-            **({} if rule.given_away else {"given_away": lost[str(relation)]}),
-            "kept": share >= rule.min_highly_known,
-        }
-    return table
-
-
-def split(
-    facts: Sequence[Fact],
-    labels: pd.DataFrame,
-    sizes: Mapping[Split, int],
-    rule: Rule,
-) -> dict[Split, tuple[Fact, ...]]:
-    """Draw the four splits from labelled facts.
-
-    ``known`` (HighlyKnown) and ``unknown`` (Unknown) come from origin ``train``; ``held_val`` and ``held``
-    (HighlyKnown) from ``dev``, if the rule does not say otherwise; all from the kept relations only. No subject stands
-    in two splits. The order is that of a seeded hash of the fact ids, so it does not hang on the order of the files.
-
-    Raises:
-        FthallError: a split comes out smaller than its size asks.
-    """
-    category = dict(zip(labels["fact_id"], labels["category"], strict=True))
-    table = relation_table(facts, labels, rule)
-    drawn = sorted(
-        (
-            fact
-            for fact in facts
-            if fact.id in category and table[fact.relation]["kept"] and (rule.given_away or not given_away(fact))
-        ),
-        key=lambda fact: hashlib.sha256(f"{rule.seed}/{fact.id}".encode()).digest(),
-    )
-    wanted = {
-        Split.KNOWN: ({"train"}, Category.HIGHLY_KNOWN),
-        Split.UNKNOWN: ({"train"}, Category.UNKNOWN),
-        Split.HELD_VAL: (HELD_FROM[rule.held_from], Category.HIGHLY_KNOWN),
-        Split.HELD: (HELD_FROM[rule.held_from], Category.HIGHLY_KNOWN),
-    }
-    used: dict[str, Split] = {}
-    splits: dict[Split, tuple[Fact, ...]] = {}
-    for name, (origins, wants) in wanted.items():
-        chosen: list[Fact] = []
-        for fact in drawn:
-            if len(chosen) == sizes[name]:
-                break
-            if fact.origin in origins and category[fact.id] == wants:
-                subject = normalise(fact.subject)
-                if used.setdefault(subject, name) is name:
-                    chosen.append(fact)
-        if len(chosen) < sizes[name]:
-            kept = ", ".join(relation for relation, row in table.items() if row["kept"]) or "none"
-            raise FthallError(
-                f"only {len(chosen)} facts for the split '{name}', {sizes[name]} asked; label more facts, ask for "
-                f"fewer, or lower the {100 * rule.min_highly_known:g} % rule (kept relations: {kept})"
-            )
-        splits[name] = tuple(chosen)
-    return splits
-
-
 def build(
     folder: Path,
     *,
@@ -191,7 +88,7 @@ def build(
     if (folder / "release.yaml").exists():
         raise FthallError(f"{folder} holds a release already and releases never change; choose another folder")
     rule = rule or Rule()
-    splits = split(facts, labels, sizes, rule)
+    splits = draw.split(facts, labels, sizes, rule)
     listed, suffix = _names(texts)
     files: dict[str, Any] = {}
     for name, chosen in splits.items():
@@ -252,8 +149,8 @@ def verify(track: str) -> Mapping[str, Any]:
         FthallError: unknown track, unreadable release, or one whose bytes differ from what its manifest says.
     """
     folder, found = _folder(track), manifest(track)
-    listed, suffix = _names(_ships_texts(found))
-    for name in (listed, *(f"{split}.{suffix}" for split in Split)):
+    listed, _ = _names(_ships_texts(found))
+    for name in (listed, *(_file(found, split) for split in Split)):
         entry = found["files"].get(name)
         if entry is None:
             raise FthallError(f"{folder}/release.yaml has no entry for {name}; fetch the release again")
@@ -272,10 +169,11 @@ def load(track: str) -> Release:
         FthallError: unknown track, unreadable or altered release, or its facts are not here (it says how to get them).
     """
     found, folder = verify(track), _folder(track)
-    if _ships_texts(found):
-        splits = {name: tuple(map(_fact, read_jsonl(folder / f"{name}.jsonl"))) for name in Split}
-    else:
-        splits = _from_source(folder, found)
+    listed = {split: folder / _file(found, split) for split in Split}
+    splits = {split: tuple(map(_fact, read_jsonl(path))) for split, path in listed.items() if path.suffix == ".jsonl"}
+    if not _ships_texts(found):
+        splits |= _from_source(found, {split: path for split, path in listed.items() if path.suffix == ".txt"})
+        splits = {split: splits[split] for split in Split}
     return Release(track=found["track"], digest=found["digest"], manifest=found, splits=splits)
 
 
@@ -297,8 +195,7 @@ def absent(track: str) -> str | None:
 
 def sizes(manifest: Mapping[str, Any]) -> dict[Split, int]:
     """Facts in each split."""
-    _, suffix = _names(_ships_texts(manifest))
-    return {split: int(manifest["files"][f"{split}.{suffix}"]["facts"]) for split in Split}
+    return {split: int(manifest["files"][_file(manifest, split)]["facts"]) for split in Split}
 
 
 def ledger(track: str) -> pd.DataFrame:
@@ -324,8 +221,14 @@ def _ships_texts(manifest: Mapping[str, Any]) -> bool:
     return "labels.csv.gz" not in manifest["files"]
 
 
-def _from_source(folder: Path, manifest: Mapping[str, Any]) -> dict[Split, tuple[Fact, ...]]:
-    """The facts of a release that stores ids.
+def _file(manifest: Mapping[str, Any], split: Split) -> str:
+    """The file of a split. Made-up facts stand in it whatever the track's own do."""
+    _, suffix = _names(_ships_texts(manifest))
+    return f"{split}.jsonl" if split is Split.UNKNOWN and MADE_UP in manifest else f"{split}.{suffix}"
+
+
+def _from_source(manifest: Mapping[str, Any], listed: Mapping[Split, Path]) -> dict[Split, tuple[Fact, ...]]:
+    """The facts of splits that are stored as ids.
 
     Raises:
         FthallError: the source is not here, or has other facts.
@@ -334,11 +237,13 @@ def _from_source(folder: Path, manifest: Mapping[str, Any]) -> dict[Split, tuple
     source = str(manifest["source"]["name"])
     by_id = {fact.id: fact for fact in sources.load(source, kept)}
     splits = {}
-    for name in Split:
-        ids = (folder / f"{name}.txt").read_text(encoding="utf-8").split()
+    for name, path in listed.items():
+        ids = path.read_text(encoding="utf-8").split()
         chosen = tuple(by_id[one] for one in ids if one in by_id)
-        if len(chosen) < len(ids) or _texts(chosen) != manifest["files"][f"{name}.txt"]["texts_sha256"]:
-            raise FthallError(f"{folder}: {source} has other facts here than when the release was made; fetch it again")
+        if len(chosen) < len(ids) or _texts(chosen) != manifest["files"][path.name]["texts_sha256"]:
+            raise FthallError(
+                f"{path.parent}: {source} has other facts here than when the release was made; fetch it again"
+            )
         splits[name] = chosen
     return splits
 
@@ -380,8 +285,48 @@ def rebuilt(release: Release, track: str) -> bool:
         raise FthallError(
             f"{_folder(track)}: its rule is none that this version of fthall knows; update fthall"
         ) from None
-    again = split(facts, labels, sizes(release.manifest), rule)
+    made, counts = release.manifest.get(MADE_UP), sizes(release.manifest)
+    again = draw.split(facts, labels, counts | ({Split.UNKNOWN: int(made["instead_of"])} if made else {}), rule)
+    if made:
+        near = tuple(fact.subject for fact in again[Split.HELD])
+        again[Split.UNKNOWN] = tuple(synthetic.generate(synthetic.spec(made["set"], near)))
     return again == dict(release.splits) and relation_table(facts, labels, rule) == release.manifest["relations"]
+
+
+def with_made_up(folder: Path, track: str, spec: synthetic.Spec, *, name: str, found: Mapping[str, Any]) -> Release:
+    """Write a release with made-up facts in the place of the unknown ones; known and held-out facts stay as they are.
+
+    Args:
+        folder: of the new release.
+        track: whose known and held-out facts these are, or its release's folder.
+        spec: of the made-up facts.
+        name: of the new track.
+        found: what was found out about such facts.
+
+    Raises:
+        FthallError: the folder holds a release already, or the track has made-up facts itself.
+    """
+    if (folder / "release.yaml").exists():
+        raise FthallError(f"{folder} holds a release already and releases never change; choose another folder")
+    old = verify(track)
+    if MADE_UP in old:
+        raise FthallError(f"the unknown facts of {track} are made up already; give the track they were put into")
+    files = dict(old["files"])
+    took = _file(old, Split.UNKNOWN)
+    instead_of = files.pop(took)["facts"]
+    for kept in files:
+        with atomic(folder / kept) as temporary:
+            temporary.write_bytes((_folder(track) / kept).read_bytes())
+    facts, path = list(synthetic.generate(spec)), folder / f"{Split.UNKNOWN}.jsonl"
+    write_jsonl(path, map(_row, facts))
+    relations = dict(sorted(Counter(fact.relation for fact in facts).items()))
+    files[path.name] = {"facts": len(facts), "relations": relations, "sha256": sha256(path)}
+    made = {"set": spec.manifest(), "instead_of": instead_of, **found}
+    manifest = {**old, "track": name, MADE_UP: made, "files": files}
+    del manifest["digest"]
+    manifest["digest"] = _digest(manifest)
+    write_text(folder / "release.yaml", yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=120))
+    return load(str(folder))
 
 
 def _ledger(labels: pd.DataFrame) -> pd.DataFrame:

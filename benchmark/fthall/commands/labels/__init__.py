@@ -1,6 +1,6 @@
 """Commands: facts and labels."""
 
-from fthall.commands.labels import fetch, release, slick, stability
+from fthall.commands.labels import fetch, release, slick, stability, synthetic
 
 TITLE = "facts and labels"
-COMMANDS = (fetch, slick, stability, release)
+COMMANDS = (fetch, synthetic, slick, stability, release)

@@ -37,14 +37,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(options: argparse.Namespace) -> None:
-    from fthall.knowledge import releases, splits
+    from fthall.knowledge import draw, releases
 
     if bool(options.labels) == bool(options.again):
         raise FthallError("give labels files, or --again with a track whose labels are to be drawn from, not both")
     if options.again and (options.source or options.base):
         raise FthallError(f"--again {options.again} has its source and base already; leave out --source and --base")
     sizes = (options.known, options.unknown, options.held, options.held_val)
-    rule = splits.Rule(
+    rule = draw.Rule(
         options.min_highly_known, options.seed, options.held_from, given_away=not options.without_given_away
     )
     if options.again:

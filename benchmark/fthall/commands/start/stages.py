@@ -12,7 +12,7 @@ from fthall import bases
 from fthall import facts as sources
 from fthall.engines import Engine
 from fthall.files import read_json, write_json
-from fthall.knowledge import slick, splits
+from fthall.knowledge import draw, slick, splits
 from fthall.records import Category, Fact, Release, Split
 
 TRACK = "geonames/smollm2-135m"
@@ -53,9 +53,7 @@ def demo_release(folder: Path, size: DemoSize) -> Release:
         source=shipped.manifest["source"],
         base=shipped.manifest["base"],
         slick=shipped.manifest["slick"],
-        rule=splits.Rule(
-            min_highly_known=0.0
-        ),  # the shipped release has applied the rule; these facts are its survivors
+        rule=draw.Rule(min_highly_known=0.0),  # the shipped release has applied the rule; these facts are its survivors
     )
 
 
