@@ -300,5 +300,6 @@ def _line(fact: Fact) -> str:
 
 
 def _quoted(text: str) -> str:
-    # Made-up names need no escapes; json, which knows the others, takes several times as long.
-    return f'"{text}"' if text.isascii() and text.replace(" ", "").isalnum() else json.dumps(text, ensure_ascii=False)
+    # Most texts need no escapes; json, which knows the others, takes several times as long.
+    plain = text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
+    return f'"{text}"' if plain else json.dumps(text, ensure_ascii=False)
