@@ -35,8 +35,8 @@ def main() -> None:
     manager = TaskManager(
         include_path=str(tasks_dir()), include_defaults=False, metadata={"synth_size": OF_TASK, "pretrained": "x"}
     )
-    task = manager.load_task_or_group(["fthall_synth_name"])["fthall_synth_name"]
-    assert len(list(task.test_docs())) == OF_TASK
+    task = manager.load("fthall_synth_name")["tasks"]["fthall_synth_name"]
+    assert len(task.dataset["test"]) == OF_TASK
     loading = round(time.perf_counter() - began, 1)
     told = {"facts": SIZE, "sets": rows, "peak_gib": round(peak, 2), "task_facts": OF_TASK, "task_seconds": loading}
     study.tell({"hardware": hardware(), **told}, given.out)
