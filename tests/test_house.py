@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fthall import cli
+from fthall.facts import synthetic
 from fthall.files import read_json
 from fthall.finetune.recipe import load_recipe
 from fthall.knowledge import splits
@@ -232,6 +233,35 @@ def test_the_studies_still_find_what_they_import(script: Path, monkeypatch: pyte
     importlib.import_module(script.stem)
 
 
+def test_the_data_card_of_made_up_facts_says_what_is_made() -> None:
+    page = (ROOT / "leaderboard/pages/data-synthetic.md").read_text(encoding="utf-8")
+    assert ", ".join(fact.subject for fact in synthetic.generate(synthetic.Spec(size=30))) in page
+    people = synthetic.Spec(size=10, relations=("country_of_person",))
+    assert ", ".join(fact.subject for fact in synthetic.generate(people)) in " ".join(page.split())
+    for name, relation in synthetic.RELATIONS.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{relation.values}` |"))
+        assert f"| `{name}` |" in row
+        if chance := synthetic.chance(relation.values):
+            assert f"| {chance:.2g} % |" in row
+    places, families, first = synthetic._names()
+    counted = f"There are {len(places.heads):,} heads of places and {sum(map(len, places.tails.values())):,} tails"
+    for told in (counted, f"{places.room() / 1e6:.1f} million", f"{len(first)} first", f"{families.room():,}"):
+        assert told in " ".join(page.split())
+    assert f"{len(places.real):,} of them would come out" in page
+    studies = ROOT / "leaderboard/studies"
+    for row in read_json(studies / "closeness.json")["rows"]:
+        assert f"| {row['closeness']:g} | {row['p50']:.2f} | {row['p10']:.2f}, {row['p90']:.2f} |" in page
+    speed = read_json(studies / "synthetic-speed.json")
+    seconds = [row["seconds"] for row in speed["sets"]]
+    assert f"written in {min(seconds):.0f} to {max(seconds):.0f} seconds" in page
+    assert (
+        f"{speed['peak_gib']:.1f} GiB; lm-eval loads a task of 100,000 in {speed['task_seconds']:.0f} seconds" in page
+    )
+    assert max(seconds) <= 15
+    assert speed["peak_gib"] <= 1
+    assert speed["task_seconds"] <= 10
+
+
 def test_the_estimates_of_the_finetuning_page_are_those_of_the_committed_results():
     page = (ROOT / "leaderboard/pages/finetuning.md").read_text(encoding="utf-8")
     for row in read_json(ROOT / "leaderboard/studies/budget.json")["rows"]:
@@ -241,6 +271,7 @@ def test_the_estimates_of_the_finetuning_page_are_those_of_the_committed_results
             cells += [f"{told[0]:.2f}", f"{told[1]:.2f}", f"{100 * row[f'off_by_{off}']:+.0f} %"]
         assert f"| {' | '.join(cells)} |" in page
         assert abs(row["off_by_peak"]) <= 0.2
+        assert abs(row["off_by_seconds"]) <= 0.2
 
 
 def test_the_trials_of_the_finetuning_page_are_those_that_were_made():

@@ -34,6 +34,7 @@ COMMANDS = [
     ["tracks"],
     ["slick"],
     ["stability"],
+    ["synthetic"],
     ["release"],
     ["release", "build"],
     ["release", "check"],

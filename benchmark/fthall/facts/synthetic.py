@@ -95,7 +95,7 @@ class Spec:
         for name in self.relations:
             if name not in fitting:
                 raise FthallError(
-                    f"no relation {name!r} has values {self.values!r}; those with such: {', '.join(fitting)}"
+                    f"no relation {name!r} has values {self.values!r}; known with these: {', '.join(fitting)}"
                 )
         if not self.relations:
             object.__setattr__(self, "relations", (fitting[0],))
@@ -135,6 +135,7 @@ class _Names:
     tails: Mapping[str, tuple[str, ...]]
     """By the vowel before them."""
     real: frozenset[str]
+    by_length: dict[tuple[tuple[str, ...], int], tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     def draw(self, one: int, other: int) -> str:
         """A name, from two numbers; it may be a real one."""
@@ -152,17 +153,24 @@ class _Names:
     def beside(self, name: str) -> list[tuple[str, Sequence[str], str]]:
         """What may be changed of a real name: what stands before, what may come in its place, what stands behind.
 
-        What is kept is a head or a tail itself, so that real names among what comes out are known.
+        Half of the letters are kept at least, and the others are about as many as they were. What is kept is a head or
+        a tail itself, so that real names among what comes out are known.
         """
         low = name.lower()
         found: list[tuple[str, Sequence[str], str]] = []
         for at in range(2, len(low) - 1):
-            vowel = low[at - 1]
-            if low[:at] in self.heads_of.get(vowel, ()):
-                found.append((low[:at], self.tails[vowel], ""))
-            if low[at:] in self.tails.get(vowel, ()):
-                found.append(("", self.heads_of[vowel], low[at:]))
-        return found
+            vowel, behind = low[at - 1], len(low) - at
+            if at >= behind and low[:at] in self.heads_of.get(vowel, ()):
+                found.append((low[:at], self._alike(self.tails[vowel], behind), ""))
+            if behind >= at and low[at:] in self.tails.get(vowel, ()):
+                found.append(("", self._alike(self.heads_of[vowel], at), low[at:]))
+        return [one for one in found if one[1]]
+
+    def _alike(self, parts: tuple[str, ...], letters: int) -> tuple[str, ...]:
+        """Those with as many letters, or one more or less."""
+        if (parts, letters) not in self.by_length:
+            self.by_length[parts, letters] = tuple(part for part in parts if abs(len(part) - letters) <= 1)
+        return self.by_length[parts, letters]
 
 
 @cache
