@@ -1,6 +1,6 @@
 """Commands: measure."""
 
-from fthall.commands.measure import compare, control, evaluate, report
+from fthall.commands.measure import canary, compare, control, evaluate, report
 
 TITLE = "measure"
-COMMANDS = (evaluate, report, compare, control)
+COMMANDS = (evaluate, report, compare, control, canary)
