@@ -23,11 +23,11 @@ DEMO_TRACK = "geonames-demo/smollm2-135m"
 class DemoSize:
     """How much of the benchmark the demo runs."""
 
-    known: int = 48
-    unknown: int = 96
+    known: int = 32
+    unknown: int = 64
     held: int = 96
-    held_val: int = 24
-    spot_check: int = 8
+    held_val: int = 16
+    spot_check: int = 4
     """Facts of each of HighlyKnown and Unknown that SLiCK asks again."""
 
 
