@@ -185,7 +185,7 @@ def test_the_example_with_trl(tiny_base: Path, track: Path, tmp_path: Path, monk
 
 @pytest.mark.filterwarnings("ignore:You are importing from 'trl.experimental'")
 def test_the_example_of_sdft_gives_a_checkpoint(tiny_base: Path, track: Path, tmp_path: Path) -> None:
-    given = ["--model", str(tiny_base), "--track", str(track), "--steps", "1", "--out", str(tmp_path)]
+    given = ["--model", str(tiny_base), "--track", str(track), "--steps", "3", "--out", str(tmp_path)]
     model, _ = bases.load(bases.find(str(example("trl_sdft").main(given))))
     before, _ = bases.load(bases.find(str(tiny_base)))
     pairs = zip(model.parameters(), before.parameters(), strict=True)
