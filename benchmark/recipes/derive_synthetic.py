@@ -6,7 +6,7 @@
 From GeoNames (https://www.geonames.org, CC BY 4.0) come all places of 500 inhabitants and more, from EntityQuestions
 (MIT) the names of people. The same versions give the same bytes. The rules:
 
-* A name is cut after any of its vowels: Barcelona is Ba|rcelona, Barce|lona and Barcelo|na. What stands before a cut is
+* A name is cut after any of its vowels: Verona is Ve|rona and Vero|na. What stands before a cut is
   a head, what stands behind it a tail. A head goes with any tail that followed the same vowel somewhere: the letters
   around a cut are those of real names, so what comes out can be said.
 * Heads and tails have two to six letters and are found in three names or more; they have no four consonants or three
@@ -84,7 +84,7 @@ def main() -> None:
     places = plain(city["name"] for city in cities)
     also = plain(name for city in cities for name in city["alternatenames"])
     people = [fact.subject.split() for fact in entityquestions.load(PEOPLE)]
-    two = [(first, last) for first, last in (name for name in people if len(name) == 2)]
+    two = [name for name in people if len(name) == 2]
     last_names = plain(last for _, last in two)
     first_names = Counter(first for first, _ in two if re.fullmatch("[A-Z][a-z]{2,9}", first))
     subjects = plain(fact.subject for fact in entityquestions.load())

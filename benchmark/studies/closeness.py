@@ -1,6 +1,8 @@
 """How close made-up names are to those held out, as the dial is turned.
 
-python benchmark/studies/closeness.py --out leaderboard/studies/closeness.json
+    python benchmark/studies/closeness.py --out leaderboard/studies/closeness.json
+
+Trigrams shared with the nearest held-out name of the embedded track, for 1,000 names.
 """
 
 import numpy as np

@@ -3,7 +3,7 @@
 Name-like keys are put together from pieces of the names of real places and people; UUID-like ones look like
 ``Loc_fcfb42``. Everything about a fact is read off a hash of the seed and its number: the same seed gives the same
 bytes on any platform and version, and a smaller set is the beginning of a larger one. No two facts have the same
-subject, and none has the name of a place in GeoNames or of anyone or anything in EntityQuestions.
+subject, and none has the name of a place of 500 inhabitants in GeoNames or of anyone or anything in EntityQuestions.
 
 ``synthetic.json`` beside this file was derived by ``benchmark/recipes/derive_synthetic.py``; see the data card.
 """

@@ -64,6 +64,16 @@ def _shipped() -> list[str]:
     return sorted(str(file.parent.relative_to(root).as_posix()) for file in root.glob("*/*/release.yaml"))
 
 
+def check_free(folder: Path) -> None:
+    """Refuse a folder for a new release that holds one.
+
+    Raises:
+        FthallError: it does.
+    """
+    if (folder / "release.yaml").exists():
+        raise FthallError(f"{folder} holds a release already and releases never change; choose another folder")
+
+
 def build(
     folder: Path,
     *,
@@ -85,8 +95,7 @@ def build(
     Raises:
         FthallError: the folder holds a release already (they are immutable), or a split comes out too small.
     """
-    if (folder / "release.yaml").exists():
-        raise FthallError(f"{folder} holds a release already and releases never change; choose another folder")
+    check_free(folder)
     rule = rule or Rule()
     splits = draw.split(facts, labels, sizes, rule)
     listed, suffix = _names(texts)
@@ -97,17 +106,12 @@ def build(
             write_jsonl(path, map(_row, chosen))
         else:
             write_text(path, "".join(f"{fact.id}\n" for fact in chosen))
-        files[path.name] = {
-            "facts": len(chosen),
-            "relations": dict(sorted(Counter(fact.relation for fact in chosen).items())),
-            "sha256": sha256(path),
-            **({} if texts else {"texts_sha256": _texts(chosen)}),
-        }
+        files[path.name] = _entry(path, chosen) | ({} if texts else {"texts_sha256": _texts(chosen)})
     with atomic(folder / listed) as temporary:
         content = _ledger(labels).to_csv(index=False, lineterminator="\n").encode()
         temporary.write_bytes(content if texts else gzip.compress(content, mtime=0))
     files[listed] = {"facts": len(labels), "sha256": sha256(folder / listed)}
-    manifest: dict[str, Any] = {
+    made = {
         "schema": SCHEMA,
         "track": track,
         "source": dict(source),
@@ -117,9 +121,7 @@ def build(
         "relations": relation_table(facts, labels, rule),
         "files": files,
     }
-    manifest["digest"] = _digest(manifest)
-    write_text(folder / "release.yaml", yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=120))
-    return load(str(folder))
+    return _finished(folder, made)
 
 
 def manifest(track: str) -> Mapping[str, Any]:
@@ -306,8 +308,7 @@ def with_made_up(folder: Path, track: str, spec: synthetic.Spec, *, name: str, f
     Raises:
         FthallError: the folder holds a release already, or the track has made-up facts itself.
     """
-    if (folder / "release.yaml").exists():
-        raise FthallError(f"{folder} holds a release already and releases never change; choose another folder")
+    check_free(folder)
     old = verify(track)
     if MADE_UP in old:
         raise FthallError(f"the unknown facts of {track} are made up already; give the track they were put into")
@@ -319,11 +320,20 @@ def with_made_up(folder: Path, track: str, spec: synthetic.Spec, *, name: str, f
             temporary.write_bytes((_folder(track) / kept).read_bytes())
     facts, path = list(synthetic.generate(spec)), folder / f"{Split.UNKNOWN}.jsonl"
     write_jsonl(path, map(_row, facts))
-    relations = dict(sorted(Counter(fact.relation for fact in facts).items()))
-    files[path.name] = {"facts": len(facts), "relations": relations, "sha256": sha256(path)}
+    files[path.name] = _entry(path, facts)
     made = {"set": spec.manifest(), "instead_of": instead_of, **found}
-    manifest = {**old, "track": name, MADE_UP: made, "files": files}
-    del manifest["digest"]
+    return _finished(folder, {**old, "track": name, MADE_UP: made, "files": files})
+
+
+def _entry(path: Path, facts: Sequence[Fact]) -> dict[str, Any]:
+    """What a manifest says of the file of a split."""
+    relations = dict(sorted(Counter(fact.relation for fact in facts).items()))
+    return {"facts": len(facts), "relations": relations, "sha256": sha256(path)}
+
+
+def _finished(folder: Path, said: Mapping[str, Any]) -> Release:
+    """Write the manifest with its digest, last: the folder is a release now."""
+    manifest = {key: value for key, value in said.items() if key != "digest"}
     manifest["digest"] = _digest(manifest)
     write_text(folder / "release.yaml", yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=120))
     return load(str(folder))

@@ -80,8 +80,7 @@ def _release(release: "Release", spec: "Spec", options: argparse.Namespace) -> N
     source, _, base = release.track.partition("/")
     near = f"-{100 * spec.closeness:.0f}-close" if spec.closeness else ""
     name = options.name or f"{source}-{spec.keys}-{spec.values}{near}-{spec.size}/{base}"
-    if (options.out / "release.yaml").exists():
-        raise FthallError(f"{options.out} holds a release already and releases never change; choose another folder")
+    splits.check_free(options.out)  # before the base is asked, which takes minutes
     asked = _ask(release, spec, options) if options.ask else {}
     made = releases.make_up(options.track, options.out, spec, name=name, asked=asked)
     alike = made.manifest[splits.MADE_UP]["nearest_held_trigrams"]
