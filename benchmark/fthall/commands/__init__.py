@@ -4,7 +4,7 @@ A command is a module with ``NAME``, ``HELP``, and ``configure(parser)``, which 
 stands in the folder of its group, whose ``COMMANDS`` give the order of the help. Heavy imports stand inside ``run``.
 """
 
-from fthall.commands import finetune, labels, measure, publish, start, submit
+from fthall.commands import finetune, labels, measure, publish, start, submit, why
 
-GROUPS = (start, labels, finetune, measure, submit, publish)
+GROUPS = (start, labels, finetune, measure, why, submit, publish)
 """In the order a user meets them."""

@@ -74,6 +74,8 @@ def make(
         )
         evaluation = 0.0 if process() else read_run(place).get("evaluation_seconds", 0.0)
     if not task.evaluated or process():  # of many processes one asks and writes
+        if task.discarded:
+            shutil.rmtree(place / "checkpoint", ignore_errors=True)
         return None, evaluation
     from fthall.finetune.tracking import KEPT, attach
     from fthall.submissions.make import from_run  # with lm-eval and all that checks a submission
@@ -142,12 +144,9 @@ def run_all(
         )
         for run, seed in runs
     ]
-    if options.jobs == 1:
-        evaluation = _in_turn(tasks)
-    else:
-        if uri:
-            prepare(uri, release.track)
-        evaluation = _beside(tasks, options.jobs)
+    if options.jobs > 1 and uri:
+        prepare(uri, release.track)
+    evaluation = make_all(tasks, options.jobs)
     if options.discard_checkpoints:
         for name in needed:
             shutil.rmtree(of_track / name / "checkpoint", ignore_errors=True)
@@ -156,12 +155,33 @@ def run_all(
     return evaluation
 
 
+def make_all(tasks: Sequence[Task], jobs: int) -> float:
+    """Every run, under one progress bar; gives the seconds evaluation took of it.
+
+    Raises:
+        FthallError: a run failed; beside others, when these are done.
+    """
+    return _in_turn(tasks) if jobs == 1 else _beside(tasks, jobs)
+
+
+def units(task: Task) -> int:
+    """How long a run takes: one unit is one question answered; a trained example costs about five."""
+    run, release, training = task.run, task.release, task.recipe.training
+    questions = sum(len(facts) for facts in release.splits.values())
+    if run.interpolate and run.interpolate.of:
+        return 4 * questions
+    examples = training.epochs * run.examples(release)
+    examples += run.format_epochs * len(release.splits[Split.KNOWN]) * run.needs_format
+    # One before training; lm-eval's counts for two.
+    return 5 * examples + (-(-training.epochs // training.evaluate_every) + 3) * questions
+
+
 def _in_turn(tasks: Sequence[Task]) -> float:
     """One after the other, with a bar that knows of each question."""
-    units, evaluation, done = [_units(task) for task in tasks], 0.0, 0
+    sizes, evaluation, done = [units(task) for task in tasks], 0.0, 0
     with display() as progress:
-        bar = progress.add_task("training and evaluation", total=sum(units), rate="")
-        for number, (task, size) in enumerate(zip(tasks, units, strict=True), 1):
+        bar = progress.add_task("training and evaluation", total=sum(sizes), rate="")
+        for number, (task, size) in enumerate(zip(tasks, sizes, strict=True), 1):
             progress.update(bar, description=f"{number}/{len(tasks)} {task.run.entry} seed {task.seed}", completed=done)
 
             def on_epoch(point: "EpochPoint", task: Task = task) -> None:
@@ -206,18 +226,6 @@ def _beside(tasks: Sequence[Task], jobs: int) -> float:
     for error in errors:
         raise error
     return evaluation
-
-
-def _units(task: Task) -> int:
-    """How long a run takes: one unit is one question answered; a trained example costs about five."""
-    run, release, training = task.run, task.release, task.recipe.training
-    questions = sum(len(facts) for facts in release.splits.values())
-    if run.interpolate and run.interpolate.of:
-        return 4 * questions
-    examples = training.epochs * run.examples(release)
-    examples += run.format_epochs * len(release.splits[Split.KNOWN]) * run.needs_format
-    # One before training; lm-eval's counts for two.
-    return 5 * examples + (-(-training.epochs // training.evaluate_every) + 3) * questions
 
 
 def _line(submission: "Submission") -> str:
