@@ -45,6 +45,7 @@ COMMANDS = [
     ["run"],
     ["sweep"],
     ["estimate"],
+    ["experiment"],
     ["evaluate"],
     ["submit"],
     ["validate"],
