@@ -19,14 +19,20 @@ HELP = "why does it forget? train on facts that differ in one thing, and compare
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     parser.set_defaults(run=run)
-    parser.add_argument("experiment", type=Path, help="a YAML file; the repository's are in benchmark/recipes/why")
+    parser.add_argument(
+        "experiment",
+        type=Path,
+        help="a YAML file, those of the repository are in benchmark/recipes/why; or a file of results, to read it",
+    )
     parser.add_argument("--preset", default="small", help="how much of it (default: small, minutes on 2 cores)")
     parser.add_argument("--track", help="name of a track, or a release's folder, instead of the experiment's")
     parser.add_argument("--base", help="that track's base, instead of the experiment's: folder or Hugging Face id")
     parser.add_argument("--revision", help="commit, tag or branch of --base")
     parser.add_argument("--work", type=Path, default=Path("runs"), help="trajectories, by which an experiment goes on")
     parser.add_argument("--out", type=Path, help="the results, JSON (default: in the work folder)")
-    parser.add_argument("--keep-checkpoints", action="store_true", help="for fthall drift and fthall reach")
+    parser.add_argument(
+        "--keep-checkpoints", action="store_true", help="else what is kept of a run is what it answered"
+    )
     tracking_options(parser)
     training_options(parser)
 
@@ -39,6 +45,9 @@ def run(options: argparse.Namespace) -> None:
     from fthall.why import arms, results
 
     quiet()
+    if options.experiment.suffix == ".json":
+        _tell(results.read(options.experiment))
+        return
     instead = {name: value for name in ("track", "base", "revision") if (value := getattr(options, name))}
     asked = arms.load_experiment(options.experiment).model_copy(
         update=instead | ({"revision": options.revision} if options.base else {})
