@@ -233,6 +233,26 @@ def test_the_studies_still_find_what_they_import(script: Path, monkeypatch: pyte
     importlib.import_module(script.stem)
 
 
+def test_the_tables_of_the_page_that_asks_why_are_those_of_the_committed_results(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = (ROOT / "leaderboard/pages/why.md").read_text(encoding="utf-8")
+    monkeypatch.syspath_prepend(ROOT / "benchmark/studies")
+    tables = importlib.import_module("why").tables()
+    assert [len(rows) for rows in tables.values()] == [8, 4, 6, 5]
+    assert [row for rows in tables.values() for row in rows if row not in page] == []
+
+
+def test_the_tuned_families_of_the_finetuning_page_are_those_of_the_leaderboard() -> None:
+    page = (ROOT / "leaderboard/pages/finetuning.md").read_text(encoding="utf-8")
+    titles = [run.title for run in load_recipe(RECIPES / "geonames-sweep-tuned.yaml").runs]
+    assert len(titles) == 7
+    for title in titles:
+        row = next(line for line in README.splitlines() if line.startswith(f"| {title} |"))
+        cells = row.split(" | ")
+        assert f"| {title} | {' | '.join(cells[3:6])} |" in page
+
+
 def test_the_data_card_of_made_up_facts_says_what_is_made() -> None:
     page = (ROOT / "leaderboard/pages/data-synthetic.md").read_text(encoding="utf-8")
     assert ", ".join(fact.subject for fact in synthetic.generate(synthetic.Spec(size=30))) in page
