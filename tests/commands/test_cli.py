@@ -46,6 +46,7 @@ COMMANDS = [
     ["sweep"],
     ["estimate"],
     ["experiment"],
+    ["forecast"],
     ["evaluate"],
     ["submit"],
     ["validate"],

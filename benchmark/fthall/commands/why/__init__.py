@@ -1,6 +1,6 @@
 """Commands that ask why it forgets."""
 
-from fthall.commands.why import experiment
+from fthall.commands.why import experiment, forecast
 
 TITLE = "why it forgets"
-COMMANDS = (experiment,)
+COMMANDS = (experiment, forecast)

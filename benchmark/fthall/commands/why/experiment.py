@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> None:
     """Do it."""
     from fthall.commands.finetune.runs import make_all, units
     from fthall.files import write_json
+    from fthall.knowledge import splits
     from fthall.records import Split
     from fthall.why import arms, results
 
@@ -61,6 +62,7 @@ def run(options: argparse.Namespace) -> None:
     make_all(
         sorted(tasks.values(), key=units, reverse=True) if options.jobs > 1 else list(tasks.values()), options.jobs
     )
+    manifest = splits.manifest(asked.track)
     out = options.out or options.work / f"{name}-{options.preset}.json"
     held = next(iter(tasks.values())).release.splits[Split.HELD]
     rows = [results.record(one.work / one.name, one.release, arm) for (arm, _, _), one in tasks.items()]
@@ -76,7 +78,8 @@ def run(options: argparse.Namespace) -> None:
                 + [f"--{key} {value}" for key, value in instead.items()]
             ),
             "track": asked.track,
-            "release": _digest(asked.track),
+            "release": str(manifest["digest"]),
+            "weights_sha256": manifest["base"]["weights_sha256"],
             "training": asked.trained_with(options.preset).settings(),
             "runs": {run.entry: run.settings() | {"method": run.method} for run in asked.runs},
             "arms": {arm.name: arm.model_dump(exclude={"name"}) for arm in asked.arms if arm.name in reference_of},
@@ -89,12 +92,6 @@ def run(options: argparse.Namespace) -> None:
     )
     _tell(results.read(out))
     say(f"results: {out}")
-
-
-def _digest(track: str) -> str:
-    from fthall.knowledge import splits
-
-    return str(splits.manifest(track)["digest"])
 
 
 def _tasks(
