@@ -41,7 +41,7 @@ def test_a_parabola_is_found_and_nothing_is_missed() -> None:
 
 
 def test_the_interval_and_what_is_missed_are_those_computed_by_hand() -> None:
-    given = dict(zip(SHARES, (2.0, 4.0, 12.0, 14.0, 21.0), strict=True))
+    given = dict(zip(SHARES, (2.5, 6.0, 11.0, 16.0, 20.5), strict=True))
     curve = forecast.fit(Dose(SHARES, given.get))  # type: ignore[arg-type]
     assert curve.shape == "linear"
     x, y = np.array(SHARES), np.array(list(given.values()))
@@ -54,6 +54,12 @@ def test_the_interval_and_what_is_missed_are_those_computed_by_hand() -> None:
     assert there - low == pytest.approx(high - there)
     missed = [y[i] - x[i] * (np.delete(x, i) @ np.delete(y, i)) / (np.delete(x, i) @ np.delete(x, i)) for i in range(5)]
     assert curve.missed == pytest.approx(np.sqrt(np.mean(np.square(missed))))
+
+
+def test_a_curve_never_goes_down() -> None:
+    bent = forecast.fit(Dose(SHARES, lambda s: -4 * s + 37 * s**2))  # type: ignore[arg-type]
+    assert bent.shape in {"cubic", "quartic"}, "the parabola that fits it would forecast less than nothing"
+    assert [bent.at(s)[0] for s in (0.0, 0.05, 0.1, 0.5)] == sorted(bent.at(s)[0] for s in (0.0, 0.05, 0.1, 0.5))
 
 
 def test_three_arms_are_no_curve() -> None:

@@ -10,9 +10,9 @@ from fthall.errors import FthallError
 from fthall.measure.stats import LEVEL, Floats
 from fthall.why.results import Results
 
-SHAPES = {"linear": (1,), "quadratic": (1, 2)}
-"""Powers of the share; nothing unknown, nothing forgotten. Gekhman et al. 2024 (arXiv 2405.05904, section 4) find a
-line."""
+SHAPES = {"linear": (1,), "quadratic": (1, 2), "cubic": (1, 3), "quartic": (1, 4)}
+"""Powers of the share: none unknown, none forgotten, and with more of them never less. Gekhman et al. 2024 (arXiv
+2405.05904, section 4) find a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Curve:
     """Points forgotten against the share of unknown facts, fitted by least squares."""
 
     shape: str
-    """Of :data:`SHAPES`: the one that misses less of what it was not fitted on."""
+    """Of :data:`SHAPES`: the one that misses least of what it was not fitted on."""
     weights: Floats
     """Of the powers of the share."""
     covariance: Floats
@@ -60,13 +60,13 @@ def fit(found: Results, entry: str = "sft") -> Curve:
     sizes = [found.found["arms"][arm] for arm in arms]
     shares = [size["unknown"] / (size["known"] + size["unknown"]) for size in sizes]
     points = np.array([found.forgotten(arm, entry).difference for arm in arms])
-    fitted = [_fit(shares, points, shape, len(found.runs[arms[0], entry])) for shape in SHAPES]
-    return min(fitted, key=lambda curve: curve.missed)
+    line, *bent = (_fit(shares, points, shape, len(found.runs[arms[0], entry])) for shape in SHAPES)
+    return min([line, *(curve for curve in bent if min(curve.weights) >= 0)], key=lambda curve: curve.missed)
 
 
 def _fit(shares: Sequence[float], points: Floats, shape: str, seeds: int) -> Curve:
     rows = _powers(shares, shape)
-    inverse = np.linalg.inv(rows.T @ rows)
+    inverse = np.asarray(np.linalg.inv(rows.T @ rows), dtype=np.float64)
     weights = inverse @ rows.T @ points
     residuals = points - rows @ weights
     freedom = len(points) - rows.shape[1]
