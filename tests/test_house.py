@@ -13,6 +13,7 @@ from fthall.files import read_json
 from fthall.finetune.recipe import load_recipe
 from fthall.knowledge import splits
 from fthall.records import Category
+from fthall.why import forecast, results
 
 ROOT = Path(__file__).parent.parent
 SCORED = ("fine-tuned, no exemplars", "base, behind exemplars")
@@ -241,6 +242,16 @@ def test_the_tables_of_the_page_that_asks_why_are_those_of_the_committed_results
     tables = importlib.import_module("why").tables()
     assert [len(rows) for rows in tables.values()] == [8, 4, 6, 5]
     assert [row for rows in tables.values() for row in rows if row not in page] == []
+    found = results.read(ROOT / "leaderboard/studies/why-dose-gpu.json")
+    curve, text = forecast.fit(found), " ".join(page.split())
+    assert curve.arms == 11
+    assert curve.shape == "quartic"
+    assert f"misses by {curve.missed:.1f} points" in text
+    for share, before in ((0.1, "{}, 95 % for another"), (0.5, "50 % {}, all"), (1.0, "all {}; five")):
+        there, low, high = curve.at(share)
+        said = f"{there:.1f}{' points' if share == 0.1 else ''} ({low:.1f} to {high:.1f}"
+        assert before.format(said if share == 0.1 else f"{said})").replace("-", "−") in text
+    assert f"reached at {100 * (curve.carries(5) or 0):.0f} %" in text
 
 
 def test_the_tuned_families_of_the_finetuning_page_are_those_of_the_leaderboard() -> None:
