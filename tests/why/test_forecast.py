@@ -72,7 +72,12 @@ def test_the_command_on_labels(
 ) -> None:
     made = {"base": "smollm2-135m", "weights_sha256": "0" * 64}
     table = pd.DataFrame({"category": ["Unknown"] * 3 + ["HighlyKnown"] * 6 + ["MaybeKnown"]})
-    monkeypatch.setattr(releases, "read_labels", lambda path: (table, made))
+    asked: list[Path] = []
+    monkeypatch.setattr(releases, "read_labels", lambda path: asked.append(path) or (table, made))
+    (tmp_path / "mine.csv.labels.parquet").touch()
+    assert cli.main(["forecast", str(tmp_path / "mine.csv")]) == 0, "the rows that fthall slick --facts wrote"
+    assert asked == [tmp_path / "mine.csv.labels.parquet"]
+    capsys.readouterr()
     assert cli.main(["forecast", str(tmp_path / "labels.parquet")]) == 0
     told = capsys.readouterr().out
     assert "3 of 10 facts are unknown to smollm2-135m, 30.0 % (6 HighlyKnown, 1 MaybeKnown, 3 Unknown)" in told

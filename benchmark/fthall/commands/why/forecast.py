@@ -14,7 +14,7 @@ POINTS = 5.0
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     parser.set_defaults(run=run)
-    parser.add_argument("labels", type=Path, help="of your facts: fthall slick --facts mine.jsonl --out labels.parquet")
+    parser.add_argument("labels", type=Path, help="what fthall slick --facts mine.jsonl --out labels.parquet wrote")
     parser.add_argument("--entry", default="sft", help="how it will be trained: sft, or self-distill (default: sft)")
     parser.add_argument("--results", type=Path, help="of an experiment like dose.yaml on your own base")
 
@@ -26,7 +26,9 @@ def run(options: argparse.Namespace) -> None:
     from fthall.records import Category
     from fthall.why import forecast, results
 
-    table, made = releases.read_labels(options.labels)
+    # Beside one's own rows with their categories (fthall slick --facts … --out mine.csv) lie the labels they came from.
+    beside = options.labels.with_name(f"{options.labels.name}.labels.parquet")
+    table, made = releases.read_labels(beside if beside.exists() else options.labels)
     if table.empty:
         raise FthallError(f"{options.labels} holds no facts; label some with fthall slick --facts")
     found = results.read(options.results or data_dir("leaderboard") / "studies" / "why-dose-gpu.json")
