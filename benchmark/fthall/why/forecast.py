@@ -56,7 +56,10 @@ def fit(found: Results, entry: str = "sft") -> Curve:
     """
     arms = [arm for arm, one in found.runs if one == entry and found.found["arms"][arm]["facts"] == "real"]
     if len(arms) < 4:
-        raise FthallError(f"{len(arms)} arms of real facts trained with {entry!r}; a curve needs four or more")
+        entries = ", ".join(sorted({one for _, one in found.runs} - {found.found.get("reference")}))
+        raise FthallError(
+            f"{len(arms)} arms of real facts trained with {entry!r}; a curve needs four or more; there are {entries}"
+        )
     sizes = [found.found["arms"][arm] for arm in arms]
     shares = [size["unknown"] / (size["known"] + size["unknown"]) for size in sizes]
     points = np.array([found.forgotten(arm, entry).difference for arm in arms])
