@@ -8,6 +8,7 @@ Seconds; nothing is trained.
 import sys
 from pathlib import Path
 
+from fthall.leaderboard.board import number
 from fthall.measure.runs import Paired
 from fthall.why.results import Results, read
 
@@ -29,8 +30,8 @@ DOSES = ((200, "sft"), (400, "sft"), (400, "self-distill"), (800, "sft"))
 
 def told(found: Paired) -> str:
     """A difference and its interval, over facts and seeds where there are several."""
-    span = found.methods or found
-    return f"{found.difference:.1f} ({span.low:.1f} to {span.high:.1f})".replace("-", "−")
+    span = found.judged
+    return f"{number(found.difference)} ({number(span.low)} to {number(span.high)})"
 
 
 def learned(found: Results, arm: str, entry: str = "sft") -> str:

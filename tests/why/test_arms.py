@@ -147,6 +147,16 @@ def test_what_is_forgotten_is_counted_against_the_reference_of_the_arm(
     assert "two sft    new facts  50.0  old facts  12.5  forgotten  87.5" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("text", ["x", '{"schema": 2}', '{"schema": 1}', "[]"])
+def test_a_file_that_holds_no_results(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    path = tmp_path / "found.json"
+    path.write_text(text, encoding="utf-8")
+    assert cli.main(["experiment", str(path)]) == 2
+    told = capsys.readouterr().err
+    assert str(path) in told
+    assert told.count("\n") == 1
+
+
 @pytest.mark.parametrize("name", ["keys", "dose", "controls"])
 def test_every_preset_of_the_repositorys_experiments_can_be_made(name: str) -> None:
     asked = arms.load_experiment(ROOT / f"benchmark/recipes/why/{name}.yaml")

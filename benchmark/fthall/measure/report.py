@@ -195,7 +195,7 @@ def compare(first: Sequence[EvaluatedRun], second: Sequence[EvaluatedRun], on: G
             "only runs of the same release have answered the same facts"
         )
     found = {str(split): paired(first, second, split, on) for split in Split}
-    adjusted = stats.holm([one.methods.p if one.methods else one.p for one in found.values()])
+    adjusted = stats.holm([one.judged.p for one in found.values()])
     words = [
         _difference(_SAYS[split], pair, p, one.title, other.title)
         for (split, pair), p in zip(((split, found[str(split)]) for split in Split), adjusted.tolist(), strict=True)
@@ -286,7 +286,7 @@ def _said(runs: Sequence[EvaluatedRun], reference: Sequence[EvaluatedRun], forge
         return ["This is the reference itself: its forgetting is 0 by definition."]
     least = floor(runs[0].track) or 0.0
     found = forgetting
-    low, high, p = (found.low, found.high, found.p) if found.methods is None else astuple(found.methods)
+    low, high, p = astuple(found.judged)
     over = "these checkpoints, other facts" if found.methods is None else "other facts and other seeds"
     bounds = f"95 % interval {low:.1f} to {high:.1f} over {over}, p {p_text(p)}"
     if 0 < abs(found.difference) <= least:
@@ -304,8 +304,7 @@ def _difference(what: str, found: Paired, adjusted: float, first: str, second: s
     """One comparison in words; ``adjusted`` is its p-value after Holm's correction."""
     if found.lost == found.gained == 0:
         return f"{what}: no answer differs."
-    low, high = (found.low, found.high) if found.methods is None else (found.methods.low, found.methods.high)
-    numbers = f"{low:.1f} to {high:.1f}, p {p_text(adjusted)} after Holm"
+    numbers = f"{found.judged.low:.1f} to {found.judged.high:.1f}, p {p_text(adjusted)} after Holm"
     if adjusted >= ALPHA:
         return f"{what}: not told apart ({found.difference:+.1f} points, {numbers})."
     better, worse = (first, second) if found.difference > 0 else (second, first)

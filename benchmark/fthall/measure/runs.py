@@ -89,6 +89,11 @@ class Paired:
     methods: "Methods | None"
     """The same difference as one between methods; None unless both have two seeds or more."""
 
+    @property
+    def judged(self) -> "Methods":
+        """What the difference is judged by: that of the methods where it is known, else that of the checkpoints."""
+        return self.methods or Methods(self.low, self.high, self.p)
+
 
 @dataclass(frozen=True, slots=True)
 class Methods:

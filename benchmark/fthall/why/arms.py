@@ -227,12 +227,10 @@ def _made_up(arm: Arm, size: int, held: Sequence[Fact]) -> list[Fact]:
 
 def _others(facts: Sequence[Fact]) -> list[Fact]:
     """Each with the answer of another fact of its relation, which is none of its own: as frequent as it was."""
-    found = []
+    found, answers = [], [(one.relation, normalise(one.answers[0]), one.answers[0]) for one in facts]
     for fact in facts:
         own = set(map(normalise, fact.answers))
-        there = [
-            one.answers[0] for one in facts if one.relation == fact.relation and normalise(one.answers[0]) not in own
-        ]
+        there = [answer for relation, plain, answer in answers if relation == fact.relation and plain not in own]
         if not there:
             raise FthallError(f"{fact.id}: no other fact of its relation has another answer")
         drawn = int.from_bytes(hashlib.sha256(f"others/{fact.id}".encode()).digest()[:8])

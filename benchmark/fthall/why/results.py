@@ -26,15 +26,15 @@ def record(folder: Path, release: Release, arm: str) -> dict[str, Any]:
         FthallError: the run is not finished.
     """
     made, answers = read_run(folder), read_answers(folder / "answers.jsonl")
-    last = read_trajectory(folder)[-1]
+    trajectory = read_trajectory(folder)
     by_id = {answer.fact_id: answer.outcome is Outcome.CORRECT for answer in answers[Split.HELD]}
     return {
         "arm": arm,
         "entry": made["run"]["entry"],
         "seed": made["seed"],
         "trained": made["examples"],
-        **{str(split): _rounded(getattr(last, split)) for split in Split},
-        "trajectory": [[p.epoch, _rounded(p.unknown), _rounded(p.held)] for p in read_trajectory(folder)],
+        **{str(split): _rounded(getattr(trajectory[-1], split)) for split in Split},
+        "trajectory": [[p.epoch, _rounded(p.unknown), _rounded(p.held)] for p in trajectory],
         "held_right": "".join("01"[by_id[fact.id]] for fact in release.splits[Split.HELD]),
         "seconds": made["seconds"],
         "hardware": made["hardware"],
@@ -86,6 +86,13 @@ def read(path: Path) -> Results:
     found = read_json(path)
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise FthallError(f"{path} holds no results of an experiment of schema {SCHEMA}; make them anew")
+    try:
+        return _parsed(found)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FthallError(f"{path} holds no results of an experiment ({error!r}); make them anew") from None
+
+
+def _parsed(found: Mapping[str, Any]) -> Results:
     ids: Sequence[str] = found["held"]
     relations = [one.rpartition("/")[0] for one in ids]
     on = Ground(

@@ -114,7 +114,7 @@ def run_all(
     Raises:
         FthallError: a run failed; beside others, when these are done.
     """
-    from fthall.finetune.tracking import local_store, prepare
+    from fthall.finetune.tracking import local_store
 
     if not evaluated and options.discard_checkpoints:
         raise FthallError(
@@ -144,8 +144,6 @@ def run_all(
         )
         for run, seed in runs
     ]
-    if options.jobs > 1 and uri:
-        prepare(uri, release.track)
     evaluation = make_all(tasks, options.jobs)
     if options.discard_checkpoints:
         for name in needed:
@@ -161,7 +159,14 @@ def make_all(tasks: Sequence[Task], jobs: int) -> float:
     Raises:
         FthallError: a run failed; beside others, when these are done.
     """
-    return _in_turn(tasks) if jobs == 1 else _beside(tasks, jobs)
+    if jobs == 1:
+        return _in_turn(tasks)
+    from fthall.finetune.tracking import prepare
+
+    for uri, track in dict.fromkeys((task.tracking_uri, task.release.track) for task in tasks):
+        if uri:
+            prepare(uri, track)
+    return _beside(tasks, jobs)
 
 
 def units(task: Task) -> int:

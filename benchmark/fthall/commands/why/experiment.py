@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fthall.commands.options import tracking_options, training_options
 from fthall.commands.progress import quiet, say
@@ -11,6 +11,7 @@ from fthall.errors import FthallError
 if TYPE_CHECKING:
     from fthall.commands.finetune.runs import Task
     from fthall.why.arms import Experiment
+    from fthall.why.results import Results
 
 NAME = "experiment"
 HELP = "why does it forget? train on facts that differ in one thing, and compare"
@@ -155,7 +156,7 @@ def _tasks(
     return tasks, reference_of
 
 
-def _tell(found: Any) -> None:
+def _tell(found: "Results") -> None:
     """A line an arm and method."""
     width = max(len(f"{arm} {entry}") for arm, entry in found.runs)
     for arm, entry in found.runs:
@@ -165,6 +166,6 @@ def _tell(found: Any) -> None:
         )
         if entry != found.found["reference"]:
             lost = found.forgotten(arm, entry)
-            span = lost.methods or lost
+            span = lost.judged
             line += f"  forgotten {lost.difference:5.1f} ({span.low:.1f} to {span.high:.1f})"
         say(line)
