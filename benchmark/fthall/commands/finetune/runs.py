@@ -4,7 +4,7 @@ import argparse
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +73,9 @@ def make(
             on_epoch=on_epoch,
         )
         evaluation = 0.0 if process() else read_run(place).get("evaluation_seconds", 0.0)
-    if not task.evaluated or process():  # of many processes one asks and writes
+    if process():  # of many processes one asks, writes and throws away
+        return None, evaluation
+    if not task.evaluated:
         if task.discarded:
             shutil.rmtree(place / "checkpoint", ignore_errors=True)
         return None, evaluation
@@ -124,7 +126,6 @@ def run_all(
         raise FthallError("--jobs is for many runs on one GPU, accelerate launch for one run on many; leave one out")
     uri = None if options.no_tracking or process() else options.tracking_uri or local_store(work)
     of_track = work / release.track
-    needed = {f"{run.interpolate.of}-seed{seed}" for run, seed in runs if run.interpolate}
     tasks = [
         Task(
             recipe,
@@ -137,7 +138,7 @@ def run_all(
             uri,
             resumable=not options.not_resumable,
             evaluated=evaluated,
-            discarded=options.discard_checkpoints and f"{run.entry}-seed{seed}" not in needed,
+            discarded=options.discard_checkpoints,
             authors=tuple(options.author or ["fthall"]),
             contact=options.contact,
             command=command,
@@ -145,9 +146,6 @@ def run_all(
         for run, seed in runs
     ]
     evaluation = make_all(tasks, options.jobs)
-    if options.discard_checkpoints:
-        for name in needed:
-            shutil.rmtree(of_track / name / "checkpoint", ignore_errors=True)
     if uri:
         say(f"MLflow: mlflow ui --backend-store-uri {uri}")
     return evaluation
@@ -156,17 +154,27 @@ def run_all(
 def make_all(tasks: Sequence[Task], jobs: int) -> float:
     """Every run, under one progress bar; gives the seconds evaluation took of it.
 
+    A checkpoint to be discarded that another run starts from is kept until all are done.
+
     Raises:
         FthallError: a run failed; beside others, when these are done.
     """
+    sources = {task.work / f"{task.run.interpolate.of}-seed{task.seed}" for task in tasks if task.run.interpolate}
+    kept = [task for task in tasks if task.discarded and task.work / task.name in sources]
+    tasks = [replace(task, discarded=False) if task in kept else task for task in tasks]
     if jobs == 1:
-        return _in_turn(tasks)
-    from fthall.finetune.tracking import prepare
+        evaluation = _in_turn(tasks)
+    else:
+        from fthall.finetune.tracking import prepare
 
-    for uri, track in dict.fromkeys((task.tracking_uri, task.release.track) for task in tasks):
-        if uri:
-            prepare(uri, track)
-    return _beside(tasks, jobs)
+        for uri, track in dict.fromkeys((task.tracking_uri, task.release.track) for task in tasks):
+            if uri:
+                prepare(uri, track)
+        evaluation = _beside(tasks, jobs)
+    if not process():
+        for task in kept:
+            shutil.rmtree(task.work / task.name / "checkpoint", ignore_errors=True)
+    return evaluation
 
 
 def units(task: Task) -> int:
