@@ -352,3 +352,20 @@ def test_a_killed_run_ends_where_a_whole_one_does(tiny_base, tokenizer, release,
     again = trained(tiny_base, tokenizer, release, tmp_path / "killed", run, training, resumable=True)
     assert equal(whole.state_dict(), again.state_dict())
     assert read_trajectory(tmp_path / "whole") == read_trajectory(killed)
+
+
+@pytest.mark.parametrize("run", [a("sft"), a("lora", lora={"rank": 2})], ids=lambda run: run.method)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_checkpoint_of_every_epoch_is_kept_and_changes_nothing(
+    tiny_base, tokenizer, release, tmp_path, run, precision
+):
+    training = FAST.model_copy(update={"epochs": 2, "precision": precision})
+    plain = trained(tiny_base, tokenizer, release, tmp_path / "plain", run, training)
+    kept = trained(tiny_base, tokenizer, release, tmp_path / "kept", run, training, keep_epochs=True)
+    assert equal(plain.state_dict(), kept.state_dict())
+    assert not (tmp_path / "plain/epochs").exists()
+    assert sorted(path.name for path in (tmp_path / "kept/epochs").iterdir()) == ["1", "2"]
+    first, last = (AutoModelForCausalLM.from_pretrained(tmp_path / "kept/epochs" / epoch) for epoch in "12")
+    assert not equal(first.state_dict(), last.state_dict())
+    ends = kept.state_dict()
+    assert all(torch.allclose(value, ends[name], atol=1e-6) for name, value in last.state_dict().items())

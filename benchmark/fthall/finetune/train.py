@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from fthall.answers import accuracy
-from fthall.bases import hardware, process, processes, spreads_weights, trim_memory
+from fthall.bases import hardware, process, processes, save, spreads_weights, trim_memory
 from fthall.bases.bfloat16 import is_quick, products
 from fthall.engines import evaluate
 from fthall.engines.hf import HfEngine
@@ -29,6 +29,7 @@ from fthall.finetune.loop.trainer import FactTrainer
 from fthall.finetune.methods import Part
 from fthall.finetune.methods.freeze import choose_parameters
 from fthall.finetune.methods.interpolate import interpolate, read_weights
+from fthall.finetune.methods.lora import merged
 from fthall.finetune.recipe import Run, Training
 from fthall.finetune.tracking import Log
 from fthall.records import Answer, EpochPoint, Release, Split
@@ -104,9 +105,10 @@ class _Moments(TrainerCallback):
         parts: Sequence[Part],
         evaluation: _Evaluation,
         on_examples: Callable[[int], None] | None,
+        keep_epochs: bool,
     ) -> None:
         self.trainer, self.parts, self.evaluation, self.on_examples = trainer, parts, evaluation, on_examples
-        self.job = evaluation.job
+        self.job, self.keep_epochs = evaluation.job, keep_epochs
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -137,6 +139,8 @@ class _Moments(TrainerCallback):
             part.after_epoch(epoch)
         if epoch > training.epochs - training.average_epochs and epoch < training.epochs:
             self._add_up(epoch)
+        if self.keep_epochs and not process():
+            self._keep(epoch)
         last = epoch == training.epochs and not self.job.run.early_stop  # that evaluation is of the result
         every = 1 if self.job.run.early_stop else training.evaluate_every
         if epoch % every == 0 and not last:
@@ -145,6 +149,16 @@ class _Moments(TrainerCallback):
             for part in self.parts:
                 part.evaluated(point)
             control.should_training_stop |= any(part.stops() for part in self.parts)
+
+    def _keep(self, epoch: int) -> None:
+        """The checkpoint as it is, in a folder of its own: whole or not there."""
+        copies, model, kept = self.trainer.copies, self.job.model, self.job.place / "epochs" / str(epoch)
+        written = kept.with_name(f".{epoch}")
+        for left in (written, kept):
+            shutil.rmtree(left, ignore_errors=True)
+        with copies.whole() if copies else nullcontext():
+            save(model, self.job.tokenizer, written, merged(model) if self.job.run.lora else None)
+        written.rename(kept)
 
     @torch.no_grad()
     def _add_up(self, epoch: int) -> None:
@@ -176,6 +190,7 @@ def train(
     folder: Path,
     *,
     resumable: bool = True,
+    keep_epochs: bool = False,
     base_answers: Path | None = None,
     log: Log | None = None,
     on_examples: Callable[[int], None] | None = None,
@@ -199,6 +214,7 @@ def train(
         seed: of the order of the examples.
         folder: where the run is written.
         resumable: save the optimiser after every epoch (about 12 bytes a parameter), so that a killed run can go on.
+        keep_epochs: write the checkpoint after every epoch to ``epochs/<n>/``, too (4 bytes a parameter each).
         base_answers: file for the answers of the untouched base to this release, which all runs share: read if it
             exists, else written.
         log: gets the metrics of each epoch.
@@ -236,7 +252,7 @@ def train(
         if run.interpolate and run.interpolate.of:
             trained, step, loss, epoch = _interpolated(job, evaluation)
         else:
-            trained, step, loss, epoch = _trained(job, evaluation, resumable, on_examples)
+            trained, step, loss, epoch = _trained(job, evaluation, resumable, keep_epochs, on_examples)
         # The result may have been put together since: its own copies, if they make asking quicker.
         copies = Copies(model) if job.on_cpu and training.precision == "bf16" and is_quick() else None
         evaluation.ask(epoch, step, loss, copies, tuple(Split))
@@ -250,9 +266,7 @@ def train(
         shutil.rmtree(job.folder)
         return trajectory
     write_answers(folder / "answers.jsonl", evaluation.answers)
-    _end_as_taught(model, tokenizer)
-    model.save_pretrained(folder / "checkpoint")
-    tokenizer.save_pretrained(folder / "checkpoint")
+    save(model, tokenizer, folder / "checkpoint")
     meet(job)
     came = {"examples": len(job.examples), "trained_parameters": trained}
     took = {"seconds": round(seconds, 1), "evaluation_seconds": round(evaluation.seconds, 1)}
@@ -265,7 +279,11 @@ def train(
 
 
 def _trained(
-    job: Job, evaluation: _Evaluation, resumable: bool, on_examples: Callable[[int], None] | None
+    job: Job,
+    evaluation: _Evaluation,
+    resumable: bool,
+    keep_epochs: bool,
+    on_examples: Callable[[int], None] | None,
 ) -> tuple[int, int, float | None, int]:
     """Train, or go on training.
 
@@ -302,7 +320,7 @@ def _trained(
     trainer = job.trainer(resumable=resumable, teaching=teaching)
     for part in parts:
         part.attach(trainer)
-    trainer.add_callback(_Moments(trainer, parts, evaluation, on_examples))
+    trainer.add_callback(_Moments(trainer, parts, evaluation, on_examples, keep_epochs))
     if saved and on_examples:
         on_examples(len(job.examples) * epochs_done)
     if saved and any(part.stops() for part in parts):  # it had stopped when it was killed
@@ -318,14 +336,6 @@ def _trained(
         epoch = epoch if of is None else of
     losses = {entry["epoch"]: entry["mean_loss"] for entry in trainer.state.log_history if "mean_loss" in entry}
     return trained, trainer.state.global_step, losses.get(float(epoch)), epoch
-
-
-def _end_as_taught(model: Any, tokenizer: Any) -> None:
-    """The token that ended every example ends an answer, too, whoever generates from the checkpoint."""
-    config = model.generation_config
-    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
-    if tokenizer.eos_token_id not in ends:
-        config.eos_token_id = [*(end for end in ends if end is not None), tokenizer.eos_token_id]
 
 
 def _interpolated(job: Job, evaluation: _Evaluation) -> tuple[int, int, float | None, int]:

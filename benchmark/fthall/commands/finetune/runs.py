@@ -35,6 +35,7 @@ class Task:
     submissions: Path
     tracking_uri: str | None
     resumable: bool
+    keep_epochs: bool
     evaluated: bool
     discarded: bool
     """Whether the checkpoint goes when it has been evaluated."""
@@ -68,6 +69,7 @@ def make(
             work=task.work,
             tracking_uri=task.tracking_uri,
             resumable=task.resumable,
+            keep_epochs=task.keep_epochs,
             on_examples=on_examples,
             on_answers=on_answers,
             on_epoch=on_epoch,
@@ -137,6 +139,7 @@ def run_all(
             submissions,
             uri,
             resumable=not options.not_resumable,
+            keep_epochs=options.keep_epochs,
             evaluated=evaluated,
             discarded=options.discard_checkpoints,
             authors=tuple(options.author or ["fthall"]),

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fthall.commands.options import tracking_options, training_options
+from fthall.commands.options import keep_epochs_option, tracking_options, training_options
 from fthall.commands.progress import quiet, say
 from fthall.errors import FthallError
 
@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-checkpoints", action="store_true", help="else what is kept of a run is what it answered"
     )
+    keep_epochs_option(parser)
     tracking_options(parser)
     training_options(parser)
 
@@ -147,6 +148,7 @@ def _tasks(
                     submissions=options.work,
                     tracking_uri=uri,
                     resumable=not options.not_resumable,
+                    keep_epochs=options.keep_epochs,
                     evaluated=False,
                     discarded=not options.keep_checkpoints,
                     authors=(),

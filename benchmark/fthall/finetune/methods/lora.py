@@ -110,3 +110,14 @@ class Adapting(Part):
     def finish(self) -> None:
         """Add them to the matrices."""
         self._tuner.merge_and_unload()
+
+
+def merged(model: Any) -> "dict[str, torch.Tensor]":
+    """The weights with what the adapters add to them, by the names they have without adapters; the model stays."""
+    found = {
+        name.replace(".base_layer.", "."): value for name, value in model.state_dict().items() if ".lora_" not in name
+    }
+    for name, module in model.named_modules():
+        if hasattr(module, "get_delta_weight"):
+            found[f"{name}.weight"] = found[f"{name}.weight"] + module.get_delta_weight("default")
+    return found
