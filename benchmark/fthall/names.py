@@ -1,6 +1,7 @@
-"""How alike two names are: shares of character trigrams, or of words."""
+"""How alike two names are: shares of character trigrams, of subword tokens, or of words."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,18 @@ def tokens(name: str) -> set[str]:
     return set(normalise(name).split())
 
 
+def pieces(tokenizer: Any, names: Sequence[str]) -> dict[str, set[str]]:
+    """Subword tokens of each name as it stands within a question, behind a space."""
+    if not names:
+        return {}
+    given = tokenizer([f" {name}" for name in names], add_special_tokens=False).input_ids
+    return {name: {str(token) for token in row} for name, row in zip(names, given, strict=True)}
+
+
 def nearest(subjects: Sequence[set[str]], trained: Sequence[set[str]]) -> npt.NDArray[np.float64]:
     """Jaccard similarity of each subject with the most similar trained one: [subjects], 0 to 1.
 
-    Sets come from :func:`trigrams` or :func:`tokens`. With nothing trained, all are 0.
+    Sets come from :func:`trigrams`, :func:`pieces` or :func:`tokens`. With nothing trained, all are 0.
     """
     if not subjects or not trained:
         return np.zeros(len(subjects))

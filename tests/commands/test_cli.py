@@ -47,6 +47,7 @@ COMMANDS = [
     ["estimate"],
     ["experiment"],
     ["forecast"],
+    ["drift"],
     ["evaluate"],
     ["submit"],
     ["validate"],

@@ -183,3 +183,19 @@ def test_ranks_tie_what_cannot_be_told_apart() -> None:
     ranks, adjusted = stats.ranks(scores, p)
     assert ranks.tolist() == [3, 1, 1]
     assert adjusted[0, 2] == adjusted[2, 0] == pytest.approx(0.04)
+
+
+def test_rank_correlation_is_spearmans_and_its_interval_counts_subjects() -> None:
+    rng = np.random.default_rng(3)
+    one = rng.normal(size=200)
+    mark = (one + rng.normal(size=200) > 0).astype(float)
+    drawn = stats.resample(list(range(200)), ["r"] * 200)
+    rho, low, high = drawn.correlation(one, mark)
+    assert rho == pytest.approx(scipy_stats.spearmanr(one, mark).statistic)
+    assert low < rho < high
+    # The same items four times over, as four seeds of the same facts, say no more than once.
+    again = stats.resample([*range(200)] * 4, ["r"] * 800)
+    rho4, low4, high4 = again.correlation(np.tile(one, 4), np.tile(mark, 4))
+    assert rho4 == pytest.approx(rho)
+    assert high4 - low4 == pytest.approx(high - low, rel=0.1)
+    assert np.isnan(drawn.correlation(one, np.zeros(200))).all()

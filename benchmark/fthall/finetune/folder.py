@@ -48,6 +48,28 @@ def read_run(folder: Path) -> dict[str, Any]:
     return found
 
 
+def checkpoints(folder: Path) -> list[tuple[int | None, Path]]:
+    """The checkpoints of a run with the epochs they are of, the result last; of a bare checkpoint, that alone.
+
+    Raises:
+        FthallError: neither, an unfinished run, or one whose checkpoint was not kept.
+    """
+    if (folder / "config.json").is_file():
+        return [(None, folder)]
+    if not (folder / "run.json").exists():
+        begun = (folder / "begun.json").exists()
+        raise FthallError(
+            f"{folder} is {'a run that is not finished' if begun else 'no run and no checkpoint'}; give the folder of "
+            "a finished fthall run, such as runs/geonames/smollm2-135m/sft-seed0, or one written by save_pretrained"
+        )
+    result = folder / "checkpoint"
+    if not (result / "config.json").is_file():
+        raise FthallError(f"{folder} has no checkpoint any more; run it again without --discard-checkpoints")
+    last = int(read_trajectory(folder)[-1].epoch)
+    kept = [(int(path.name), path) for path in (folder / "epochs").glob("[0-9]*")]
+    return [*sorted(one for one in kept if one[0] != last), (last, result)]
+
+
 def read_trajectory(folder: Path) -> list[EpochPoint]:
     """The trajectory a run has written so far."""
     path = folder / "trajectory.jsonl"

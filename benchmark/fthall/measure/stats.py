@@ -123,11 +123,39 @@ class Resamples:
         Percentiles of a bootstrap are a little too narrow for small samples, as normal quantiles are beside Student's;
         the level is widened to make up for it.
         """
+        low, high = np.quantile(self.means(values, extremes=extremes), self._tails(), axis=0)
+        return low, high
+
+    def _tails(self) -> tuple[float, float]:
+        """The widened level."""
         n = self.subjects
         wide = np.sqrt(n / (n - 1)) * distributions.t.ppf((1 - LEVEL) / 2, n - 1) if n > 1 else -np.inf
         tail = float(distributions.norm.cdf(wide))
-        low, high = np.quantile(self.means(values, extremes=extremes), [tail, 1 - tail], axis=0)
-        return low, high
+        return tail, 1 - tail
+
+    def correlation(self, one: npt.ArrayLike, other: npt.ArrayLike) -> tuple[float, float, float]:
+        """Spearman's rank correlation over the items, and its 95 % interval over subjects: (rho, low, high).
+
+        Ties share their middle rank, so that one of the two may be a mark, 0 or 1. The ranks are those among all items
+        in every resample. All NaN where one of the two does not vary.
+
+        Args:
+            one: [items].
+            other: [items].
+        """
+        ranks = np.stack([distributions.rankdata(values) for values in (one, other)])
+        if np.ptp(ranks, axis=1).min() == 0:
+            return (float("nan"),) * 3
+        every = np.ones((1, ranks.shape[1]))
+        drawn = np.concatenate([every, self.weights[:, :-2]]).astype(np.float64)
+        share = drawn / np.maximum(drawn.sum(1, keepdims=True), 1)
+        middle = share @ ranks.T
+        spread = share @ (ranks**2).T - middle**2
+        both = share @ ranks.prod(0) - middle.prod(1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rho = both / np.sqrt(spread.prod(1))
+        low, high = np.nanquantile(rho[1:], self._tails())
+        return float(rho[0]), float(low), float(high)
 
 
 def resample(

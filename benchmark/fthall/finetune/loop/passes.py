@@ -21,6 +21,15 @@ def states(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> torch.
     return _pass(model.base_model, *_given(model, inputs)).flatten(0, 1)
 
 
+def all_states(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """As :func:`states`, of the embeddings and of every layer, the last behind the final norm: [layers + 1, ...]."""
+    ids, positions, mask = _given(model, inputs)
+    found = model.base_model(
+        input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False, output_hidden_states=True
+    )
+    return torch.stack(found.hidden_states).flatten(1, 2)
+
+
 def _given(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
     """Tokens, positions, and the attention mask as the layers take it."""
     mask = inputs["attention_mask"]

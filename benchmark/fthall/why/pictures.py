@@ -1,0 +1,63 @@
+"""Pictures of drift and availability, as SVG: the same bytes for the same results."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fthall.files import atomic
+from fthall.records import Split
+from fthall.why.trace import CONTROL
+
+COLOURS = ("#2a6fbb", "#c2491d", "#3b8a4b", "#7b4ea3", "#b0861a", "#555555")
+"""Told apart on white, as text and as lines."""
+
+
+@contextmanager
+def _figure(path: Path, columns: int) -> Iterator[Any]:
+    """Axes in a row; written when they are drawn."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    # Text stays text; ids do not change from one drawing to the next.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fthall", "font.family": "sans-serif"}):
+        figure = Figure(figsize=(4.6 * columns, 3.6), layout="constrained")
+        axes = figure.subplots(1, columns)
+        yield axes
+        for one in np.atleast_1d(axes):
+            one.spines[["top", "right"]].set_visible(False)
+        with atomic(path) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
+
+
+def drift(found: Mapping[str, Any], path: Path) -> None:
+    """Drift of held-out facts by layer at the end, and epoch by epoch at half depth; the control text dashed."""
+    at = found["layer"]
+    entries = list(dict.fromkeys(point["entry"] for point in found["points"]))
+    with _figure(path, 2) as (by_layer, by_epoch):
+        for entry, colour in zip(entries, COLOURS * len(entries), strict=False):
+            points = [point for point in found["points"] if point["entry"] == entry]
+            epochs = sorted({point["epoch"] for point in points if point["epoch"] is not None})
+            ends = [point for point in points if not epochs or point["epoch"] == epochs[-1]]
+            for group, style in ((Split.HELD, "-"), (CONTROL, "--")):
+                label = entry if group == Split.HELD else None
+                mean = np.mean([point["of"][group]["cosine"] for point in ends], axis=0)
+                by_layer.plot(range(len(mean)), mean, style, color=colour, label=label)
+                if len(epochs) > 1:
+                    line = [
+                        np.mean([p["of"][group]["cosine"][at] for p in points if p["epoch"] == epoch])
+                        for epoch in epochs
+                    ]
+                    by_epoch.plot([0, *epochs], [0, *line], style, color=colour)
+                elif epochs and group == Split.HELD:
+                    by_epoch.plot(epochs, [mean[at]], "o", color=colour)
+        by_layer.set_xlabel("layer (0: embeddings)")
+        by_layer.set_ylabel("cosine distance from the base")
+        by_layer.set_title("at the end", fontsize=10)
+        by_epoch.set_xlabel("epoch")
+        by_epoch.set_title(f"at layer {at}", fontsize=10)
+        for axes in (by_layer, by_epoch):
+            axes.set_ylim(bottom=0)
+        by_layer.legend(frameon=False, fontsize=9)
