@@ -48,6 +48,7 @@ COMMANDS = [
     ["experiment"],
     ["forecast"],
     ["drift"],
+    ["availability"],
     ["evaluate"],
     ["submit"],
     ["validate"],

@@ -203,9 +203,9 @@ def _release(
     if arm.facts == "made-up":
         found: Sequence[Fact] = _made_up(arm, unknown, pool[Split.HELD])
     elif arm.facts == "relabelled":
-        found = _others(pool[Split.KNOWN][known:])
+        found = others(pool[Split.KNOWN][known:])
     else:
-        found = _others(pool[Split.UNKNOWN]) if arm.facts == "shuffled" else pool[Split.UNKNOWN]
+        found = others(pool[Split.UNKNOWN]) if arm.facts == "shuffled" else pool[Split.UNKNOWN]
     for wanted, there, what in ((known, pool[Split.KNOWN], "known"), (unknown, found, arm.facts)):
         if len(there) < wanted:
             raise FthallError(f"{name}: {wanted} {what} facts wanted, {len(there)} there; lower it, or draw more")
@@ -225,9 +225,17 @@ def _made_up(arm: Arm, size: int, held: Sequence[Fact]) -> list[Fact]:
     return list(synthetic.generate(spec))
 
 
-def _others(facts: Sequence[Fact]) -> list[Fact]:
-    """Each with the answer of another fact of its relation, which is none of its own: as frequent as it was."""
-    found, answers = [], [(one.relation, normalise(one.answers[0]), one.answers[0]) for one in facts]
+def others(facts: Sequence[Fact], pool: Sequence[Fact] | None = None) -> list[Fact]:
+    """Each with the answer of another fact of its relation, which is none of its own: as frequent as it was.
+
+    Args:
+        facts: that get other answers.
+        pool: whose answers these are; by default the same facts.
+
+    Raises:
+        FthallError: a relation has no other answer.
+    """
+    found, answers = [], [(one.relation, normalise(one.answers[0]), one.answers[0]) for one in pool or facts]
     for fact in facts:
         own = set(map(normalise, fact.answers))
         there = [answer for relation, plain, answer in answers if relation == fact.relation and plain not in own]

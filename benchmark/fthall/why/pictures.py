@@ -9,6 +9,7 @@ import numpy as np
 
 from fthall.files import atomic
 from fthall.records import Split
+from fthall.why.available import summary
 from fthall.why.trace import CONTROL
 
 COLOURS = ("#2a6fbb", "#c2491d", "#3b8a4b", "#7b4ea3", "#b0861a", "#555555")
@@ -61,3 +62,40 @@ def drift(found: Mapping[str, Any], path: Path) -> None:
         for axes in (by_layer, by_epoch):
             axes.set_ylim(bottom=0)
         by_layer.legend(frameon=False, fontsize=9)
+
+
+def availability(found: Mapping[str, Any], path: Path) -> None:
+    """What share of the lost facts can be had in which way, and at which rank the right answer is."""
+    ways = ("when sampled", "in a context", "after an epoch of known facts", "in any way")
+    entries = list(dict.fromkeys(one["entry"] for one in found["runs"] if one["facts"]))
+    with _figure(path, 2) as (bars, ranks):
+        for number, (entry, colour) in enumerate(zip(entries, COLOURS * len(entries), strict=False)):
+            runs = [one for one in found["runs"] if one["entry"] == entry]
+            told = [summary(one) for one in runs]
+            lost = sum(one["lost"] for one in told)
+            shares = [100 * sum(one[way] for one in told) / lost for way in ways]
+            height = 0.8 / len(entries)
+            places = [at + number * height for at in range(len(ways))]
+            bars.barh(places, shares, height, color=colour, label=f"{entry}, {lost} lost")
+            rows = [row for one in runs for row in one["facts"]]
+            for of, style, label in (("after", "-", entry), ("other", "--", None)):
+                values = np.sort([row[of][1] for row in rows])
+                ranks.step(
+                    [1, *values, 1e5],
+                    [0, *(100 * np.arange(1, len(values) + 1) / len(values)), 100],
+                    style,
+                    where="post",
+                    color=colour,
+                    label=label,
+                )
+        bars.set_yticks([at + 0.4 - 0.4 / max(1, len(entries)) for at in range(len(ways))], ways)
+        bars.invert_yaxis()
+        bars.set_xlim(0, 100)
+        bars.set_xlabel("% of the lost facts")
+        ranks.set_xscale("log")
+        ranks.set_xlim(1, 1e4)
+        ranks.set_ylim(0, 100)
+        ranks.set_xlabel("rank of the right answer (dashed: of another)")
+        ranks.set_ylabel("% of the lost facts")
+        if entries:
+            bars.legend(frameon=False, fontsize=8, loc="lower right")

@@ -1,6 +1,6 @@
 """Commands that ask why it forgets."""
 
-from fthall.commands.why import drift, experiment, forecast
+from fthall.commands.why import availability, drift, experiment, forecast
 
 TITLE = "why it forgets"
-COMMANDS = (experiment, forecast, drift)
+COMMANDS = (experiment, forecast, drift, availability)
