@@ -281,7 +281,9 @@ def test_the_data_card_of_made_up_facts_says_what_is_made() -> None:
     assert f"{len(places.real):,} of them would come out" in page
     studies = ROOT / "leaderboard/studies"
     for row in read_json(studies / "closeness.json")["rows"]:
-        assert f"| {row['closeness']:g} | {row['p50']:.2f} | {row['p10']:.2f}, {row['p90']:.2f} |" in page
+        spans = (row["trigrams"], row["tokens"])
+        cells = " | ".join(f"{of['p50']:.2f} | {of['p10']:.2f}, {of['p90']:.2f}" for of in spans)
+        assert f"| {row['closeness']:g} | {cells} |" in page
     speed = read_json(studies / "synthetic-speed.json")
     seconds = [row["seconds"] for row in speed["sets"]]
     assert f"written in {min(seconds):.0f} to {max(seconds):.0f} seconds" in page

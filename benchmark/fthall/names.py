@@ -8,6 +8,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from fthall.answers import normalise
+from fthall.errors import FthallError
 
 _ROWS_AT_ONCE = 512
 
@@ -24,11 +25,30 @@ def tokens(name: str) -> set[str]:
 
 
 def pieces(tokenizer: Any, names: Sequence[str]) -> dict[str, set[str]]:
-    """Subword tokens of each name as it stands within a question, behind a space."""
+    """Subword tokens of each name as it stands within a question, behind a space.
+
+    Raises:
+        FthallError: a name has a part the tokenizer has no token for.
+    """
     if not names:
         return {}
     given = tokenizer([f" {name}" for name in names], add_special_tokens=False).input_ids
+    for name, row in zip(names, given, strict=True):
+        check_tokens(tokenizer, name, row)
     return {name: {str(token) for token in row} for name, row in zip(names, given, strict=True)}
+
+
+def check_tokens(tokenizer: Any, text: str, tokens: Sequence[int]) -> None:
+    """Make sure that a text is told from others: a part without a token of its own becomes the same for all.
+
+    Raises:
+        FthallError: there is such a part.
+    """
+    if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in tokens:
+        raise FthallError(
+            f"{text!r} has a part this base's tokenizer has no token for (it becomes {tokenizer.unk_token}), so names "
+            "that differ there look the same to it; choose other facts, or for made-up ones --keys name"
+        )
 
 
 def nearest(subjects: Sequence[set[str]], trained: Sequence[set[str]]) -> npt.NDArray[np.float64]:
@@ -51,6 +71,11 @@ def nearest(subjects: Sequence[set[str]], trained: Sequence[set[str]]) -> npt.ND
         either = np.asarray(rows.sum(axis=1)).reshape(-1, 1) + sizes[None, :] - both
         best[start : start + rows.shape[0]] = np.max(both / np.maximum(either, 1), axis=1)
     return best
+
+
+def spread(alike: npt.NDArray[np.float64]) -> dict[str, float]:
+    """How such similarities lie: their tenth, fiftieth and ninetieth percentile."""
+    return {f"p{at}": round(float(np.percentile(alike, at)), 2) for at in (10, 50, 90)}
 
 
 def _matrix(sets: Sequence[set[str]], number: dict[str, int]) -> sparse.csr_matrix:

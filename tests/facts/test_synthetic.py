@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from builders import tiny_facts, tiny_release
 from fthall import lm_tasks
@@ -16,7 +19,8 @@ from fthall.cli import main
 from fthall.errors import FthallError
 from fthall.facts import geonames, own, synthetic
 from fthall.facts.synthetic import Spec, generate
-from fthall.files import read_jsonl
+from fthall.files import read_jsonl, write_json
+from fthall.finetune.loop.data import completions, encode
 from fthall.knowledge import releases, splits
 from fthall.names import nearest, trigrams
 from fthall.prompts import ask
@@ -226,3 +230,21 @@ def test_misuse_of_the_command_is_one_line(
     assert len(said.splitlines()) == 1
     assert not list(tmp_path.glob("facts*"))
     assert not (tmp_path / "made").exists()
+
+
+def test_a_base_that_cannot_tell_the_keys_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "<eos>": 1, "Q": 2}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="<eos>")
+    tokenizer.save_pretrained(tmp_path / "base")
+    write_json(tmp_path / "base/config.json", {"model_type": "llama"})
+    (tmp_path / "base/model.safetensors").touch()
+    given = ["synthetic", "--track", "geonames/smollm2-135m", "--keys", "uuid", "--out", str(tmp_path / "made")]
+    assert main([*given, "--base", str(tmp_path / "base")]) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"'Loc_[0-9a-f]{6}' has a part this base's tokenizer has no token for \(it becomes <unk>\)", said)
+    assert "--keys name" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "made").exists()
+    with pytest.raises(FthallError, match="no token for"):
+        encode(completions(list(generate(Spec("uuid", size=1))), "unknown"), tokenizer)

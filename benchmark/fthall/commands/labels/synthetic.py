@@ -1,8 +1,9 @@
 """``fthall synthetic``: made-up facts, to a file or into a track in the place of its unknown ones."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fthall.commands.options import BASE, base_options, count, positive, share
 from fthall.commands.progress import bar, display, quiet, say
@@ -81,6 +82,7 @@ def _release(release: "Release", spec: "Spec", options: argparse.Namespace) -> N
     near = f"-{100 * spec.closeness:.0f}-close" if spec.closeness else ""
     name = options.name or f"{source}-{spec.keys}-{spec.values}{near}-{spec.size}/{base}"
     splits.check_free(options.out)  # before the base is asked, which takes minutes
+    tokenizer = _tokenizer(release, spec, options) if options.ask else None
     asked = _ask(release, spec, options) if options.ask else {}
     made = releases.make_up(options.track, options.out, spec, name=name, asked=asked)
     alike = made.manifest[splits.MADE_UP]["nearest_held_trigrams"]
@@ -90,11 +92,33 @@ def _release(release: "Release", spec: "Spec", options: argparse.Namespace) -> N
         chance = synthetic.chance(spec.values)
         guessed = f"; guessing gives {chance:.2g} %" if chance else ""
         say(f"of {sum(asked.values())} such facts the base has {found}{guessed}")
-    shares = f"median {alike['p50']:.2f}, {alike['p10']:.2f} to {alike['p90']:.2f} for eight of ten"
-    say(f"trigrams shared with the nearest held-out name: {shares}")
+    say(f"trigrams shared with the nearest held-out name: {_spread(alike)}")
+    if tokenizer:
+        from fthall.names import nearest, pieces, spread
+
+        told, held = (
+            list(pieces(tokenizer, [fact.subject for fact in made.splits[split]]).values())
+            for split in (Split.UNKNOWN, Split.HELD)
+        )
+        say(f"subword tokens of the base shared with it: {_spread(spread(nearest(told, held)))}")
     say(f"release {made.digest[:12]} in {options.out}")
     for fact in made.splits[Split.UNKNOWN][:SHOWN]:
         say(f"  {fact.question} {fact.answers[0]}")
+
+
+def _spread(alike: Mapping[str, float]) -> str:
+    return f"median {alike['p50']:.2f}, {alike['p10']:.2f} to {alike['p90']:.2f} for eight of ten"
+
+
+def _tokenizer(release: "Release", spec: "Spec", options: argparse.Namespace) -> Any:
+    """The base's, by which names are told apart: tried on the first of them, before the base is asked."""
+    from fthall import bases
+    from fthall.facts import synthetic
+    from fthall.names import pieces
+
+    tokenizer = bases.load_tokenizer(bases.find(options.base, options.revision))
+    pieces(tokenizer, [fact.subject for fact in synthetic.generate(spec.first(min(spec.size, options.ask)))])
+    return tokenizer
 
 
 def _ask(release: "Release", spec: "Spec", options: argparse.Namespace) -> dict[str, int]:

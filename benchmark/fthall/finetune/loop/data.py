@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
+from fthall.names import check_tokens
 from fthall.prompts import ask, target
 from fthall.records import Fact
 
@@ -62,11 +63,16 @@ def encode(given: Sequence[Completion], tokenizer: Any) -> list[Example]:
     """Tokenise for training.
 
     Prompt and answer are tokenised apart, so that a prompt has the same tokens here and at evaluation.
+
+    Raises:
+        FthallError: a text has a part the tokenizer has no token for.
     """
     examples = []
     for index, one in enumerate(given):
         prompt = tokenizer(one.prompt).input_ids
-        answer = [*tokenizer(one.text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+        answer = tokenizer(one.text, add_special_tokens=False).input_ids
+        check_tokens(tokenizer, one.prompt + one.text, [*prompt, *answer])
+        answer = [*answer, tokenizer.eos_token_id]
         examples.append(Example(index, (*prompt, *answer), len(prompt), learned=one.learned))
     return examples
 
