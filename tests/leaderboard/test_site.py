@@ -280,7 +280,7 @@ def test_hostile_strings_are_escaped(root: Path, release: Release, tmp_path: Pat
 class _Checked(HTMLParser):
     """Fails on what the security policy would block, and on tags that do not match."""
 
-    void = frozenset({"meta", "link", "br", "input"})
+    void = frozenset({"meta", "link", "br", "input", "img"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -292,8 +292,11 @@ class _Checked(HTMLParser):
         names = dict(attrs)
         assert "style" not in names
         assert not any(name.startswith("on") for name in names)
-        assert "src" not in names
-        assert tag not in {"img", "iframe", "object", "form", "use", "image"}
+        assert tag not in {"iframe", "object", "form", "use", "image"}
+        assert ("src" in names) == (tag == "img")
+        if tag == "img":
+            assert str(names["src"]).startswith("data:image/svg+xml;base64,")
+            assert len(str(names["alt"])) > 20, "what a picture shows, for who does not see it"
         if tag == "link":
             assert names == {"rel": "icon", "href": "data:,"}
         if name := names.get("id"):
@@ -400,7 +403,7 @@ def test_markdown_pages(tmp_path: Path) -> None:
     file.write_text(
         "# The `data`\n\n## Lost, or out of reach?\n\n"
         "<script>x</script> [how](submit.md#card) [out](https://a.example/b.md) [no](javascript:x)\n\n"
-        "![i](https://a.example/i.png)\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n"
+        "| a | b |\n|---|--:|\n| 1 | 2 |\n"
     )
     made = site._page(file)
     assert (made.name, made.title) == ("data", "The data")
@@ -409,11 +412,35 @@ def test_markdown_pages(tmp_path: Path) -> None:
     assert 'href="submit.html#card"' in made.body
     assert 'href="https://a.example/b.md"' in made.body
     assert 'href="javascript' not in made.body
-    assert "<img" not in made.body
     assert '<td class="right">2</td>' in made.body
     file.write_text("no heading")
     with pytest.raises(FthallError, match="no '# ' heading"):
         site._page(file)
+
+
+def test_a_picture_goes_into_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site, "data_dir", lambda name: tmp_path / name)
+    file, picture = tmp_path / "leaderboard/pages/why.md", tmp_path / "leaderboard/studies/why.svg"
+    write_text(picture, "<svg/>")
+    write_text(file, "# Why\n\n![A line that rises](../studies/why.svg)\n")
+    assert f'<img src="data:image/svg+xml;base64,{base64.b64encode(b"<svg/>").decode()}" alt="A line that rises"' in (
+        site._page(file).body
+    )
+    write_text(tmp_path / "out.svg", "<svg/>")
+    write_text(tmp_path / "leaderboard/studies/why.png", "")
+    for source in (
+        "../../out.svg",
+        "../studies/why.png",
+        "none.svg",
+        "https://a.example/i.svg",
+        "data:image/svg+xml,x",
+    ):
+        write_text(file, f"# Why\n\n![A line]({source})\n")
+        if source.startswith("data:"):
+            assert "<img" not in site._page(file).body
+            continue
+        with pytest.raises(FthallError, match=r"why\.md: no picture"):
+            site._page(file)
 
 
 def test_numbers_are_written_for_readers() -> None:

@@ -132,14 +132,17 @@ def _track(release: Release, submissions: Sequence[Submission]) -> Track:
 
 
 def _page(path: Path) -> Page:
-    """Render one Markdown page. Raw HTML is off, and styles go: the pages' security policy would block them."""
+    """Render one Markdown page. Raw HTML is off, and styles go: the pages' security policy would block them.
+
+    Pictures are SVG files of the leaderboard's folder, and go into the page: it is one file.
+    """
     if path.stem == "index":
         raise FthallError(f"{path}: index is the leaderboard itself; give the page another name")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise FthallError(f"{path} is not readable: {error}") from None
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = markdown.parse(text)
     title = next((text.content for tag, text in itertools.pairwise(tokens) if (tag.tag, tag.nesting) == ("h1", 1)), "")
     if not title:
@@ -150,9 +153,19 @@ def _page(path: Path) -> Page:
     for token in (inner for outer in tokens for inner in (outer, *(outer.children or ()))):
         if align := token.attrs.pop("style", None):
             token.attrSet("class", str(align).removeprefix("text-align:"))
+        if token.type == "image":
+            token.attrSet("src", _picture(path, str(token.attrGet("src"))))
         if token.type == "link_open" and ":" not in (link := str(token.attrGet("href"))):
             token.attrSet("href", re.sub(r"\.md(?=$|#)", ".html", link))
     return Page(path.stem, title.replace("`", ""), Markup(markdown.renderer.render(tokens, markdown.options, {})))  # noqa: S704
+
+
+def _picture(page: Path, source: str) -> str:
+    """A picture as a data address."""
+    file = (page.parent / source).resolve()
+    if file.suffix != ".svg" or not file.is_relative_to(data_dir("leaderboard").resolve()) or not file.is_file():
+        raise FthallError(f"{page}: no picture {source}; a page shows .svg files that lie in {data_dir('leaderboard')}")
+    return f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
 def _fill(template: str, *, script: bool, **values: Any) -> str:
