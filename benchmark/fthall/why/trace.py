@@ -1,18 +1,19 @@
 """What came of ``fthall drift``: how far states moved, group by group and epoch by epoch, and what goes with it."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from fthall.answers import normalise
 from fthall.errors import FthallError
 from fthall.files import read_json
 from fthall.finetune.folder import checkpoints, read_answers, read_run
 from fthall.measure import stats
-from fthall.measure.bins import answer_frequency
 from fthall.names import nearest, pieces, tokens, trigrams
 from fthall.records import Answer, Fact, Outcome, Release, Split
 from fthall.why.drift import Floats, Probe, cosine_distance, linear_cka, of_fact, of_text
@@ -21,6 +22,8 @@ from fthall.why.sentences import SENTENCES
 SCHEMA = 1
 CONTROL = "control"
 """The group of texts that name nothing."""
+SAME = 0.95
+"""Share of items with the same value above which the few others decide a correlation, and no interval says how much."""
 DRIFT, APART = "drift since the base", "distance from the reference"
 
 
@@ -112,13 +115,13 @@ def look(release: Release, most: int) -> Look:
     return Look(tuple(facts[Split.HELD]), groups, drawn)
 
 
-def described(seen: Look, release: Release, tokenizer: Any) -> dict[str, Any]:
+def described(held: Sequence[Fact], release: Release, tokenizer: Any) -> dict[str, Any]:
     """The held-out facts, and what each has in common with the new ones."""
     return {
-        "ids": [fact.id for fact in seen.held],
-        "subjects": [fact.subject for fact in seen.held],
-        "relations": [fact.relation for fact in seen.held],
-        "overlaps": overlaps(seen.held, release, tokenizer),
+        "ids": [fact.id for fact in held],
+        "subjects": [fact.subject for fact in held],
+        "relations": [fact.relation for fact in held],
+        "overlaps": overlaps(held, release, tokenizer),
     }
 
 
@@ -143,9 +146,13 @@ def point(
         name: [round(float(value), 5) for value in cosine_distance(one[None], after[held][middle][None])[0]]
         for name, one in ((DRIFT, before[held][middle]), (APART, bound))
     }
-    reference, own = (_right(folder) for folder in (target.reference, target.folder))
-    row["lost"] = "".join("-" if not reference[fact.id] else "01"[not own[fact.id]] for fact in seen.held)
+    row["lost"] = lost_marks(seen.held, *(_right(folder) for folder in (target.reference, target.folder)))
     return row
+
+
+def lost_marks(held: Sequence[Fact], reference: Mapping[str, bool], run: Mapping[str, bool]) -> str:
+    """A mark a fact: 1 lost, 0 kept, - where the reference has it wrong."""
+    return "".join("-" if not reference[fact.id] else "01"[not run[fact.id]] for fact in held)
 
 
 def _right(folder: Path) -> dict[str, bool]:
@@ -189,21 +196,31 @@ def overlaps(held: Sequence[Fact], release: Release, tokenizer: Any) -> dict[str
 
     Returns:
         Similarity with the nearest new subject, by character trigrams, by subword tokens and by words (Jaccard, 0 to
-        1), and the number of new facts of its relation with its answer.
+        1); by trigrams also with the nearest one that has the same answer, and with the nearest that has another; and
+        the number of new facts with its answer.
     """
     new = release.splits[Split.UNKNOWN]
     of_name = pieces(tokenizer, [fact.subject for fact in (*held, *new)])
+    answers, own = ([normalise(fact.answers[0]) for fact in facts] for facts in (new, held))
 
-    def near(of: Any) -> list[float]:
-        found = nearest([of(fact.subject) for fact in held], [of(fact.subject) for fact in new])
-        return [round(value, 4) for value in found.tolist()]
+    def near(of: Callable[[str], set[str]], among: Sequence[Fact] = new) -> npt.NDArray[np.float64]:
+        return nearest([of(fact.subject) for fact in held], [of(fact.subject) for fact in among])
 
-    return {
+    same, other = np.zeros(len(held)), np.zeros(len(held))
+    for answer in set(own):
+        mine = np.array([one == answer for one in own])
+        for found, wanted in ((same, True), (other, False)):
+            among = [fact for fact, one in zip(new, answers, strict=True) if (one == answer) == wanted]
+            found[mine] = near(trigrams, among)[mine]
+    every = {
         "name overlap, trigrams": near(trigrams),
+        "  of the same answer": same,
+        "  of another answer": other,
         "name overlap, subword tokens": near(of_name.__getitem__),
         "name overlap, words": near(tokens),
-        "new facts with its answer": answer_frequency(held, new).astype(float).tolist(),
+        "new facts with its answer": np.array([answers.count(one) for one in own], dtype=float),
     }
+    return {name: [round(value, 4) for value in values.tolist()] for name, values in every.items()}
 
 
 def correlations(found: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -214,7 +231,7 @@ def correlations(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Returns:
         ``entry``, ``what``, ``runs``, ``items``, ``lost``, and Spearman's ``rho`` with ``low`` and ``high`` (95 %, over
-        subjects); the last three None where nothing varies.
+        subjects); the last three None where nothing varies, or a quantity is the same for nearly all.
     """
     held = found["held"]
     subjects, relations = np.array(held["subjects"]), np.array(held["relations"])
@@ -233,14 +250,16 @@ def correlations(found: Mapping[str, Any]) -> list[dict[str, Any]]:
             np.concatenate([subjects[there] for there in asked]).tolist(),
             np.concatenate([relations[there] for there in asked]).tolist(),
         )
-        for what in [*points[0]["items"], *held["overlaps"]]:
+        for what in [*points[0].get("items", {}), *held["overlaps"]]:
             values = np.concatenate(
                 [
-                    np.array(point["items"].get(what) or held["overlaps"][what])[there]
+                    np.array(point.get("items", {}).get(what) or held["overlaps"][what])[there]
                     for point, there in zip(points, asked, strict=True)
                 ]
             )
-            rho, low, high = (None if np.isnan(v) else round(v, 4) for v in drawn.correlation(values, lost))
+            most = np.unique(values, return_counts=True)[1].max()
+            told = drawn.correlation(values, lost) if most <= SAME * len(values) else (np.nan,) * 3
+            rho, low, high = (None if np.isnan(value) else round(value, 4) for value in told)
             row = {"entry": entry, "what": what, "runs": len(points), "items": len(lost), "lost": int(lost.sum())}
             rows.append(row | {"rho": rho, "low": low, "high": high})
     return rows

@@ -107,7 +107,7 @@ def _measure(
         read = bar(progress, "texts read", seen.texts * (1 + len(left)) + len(seen.held) * len(bounds))
         tokenizer, before = _states(base, options.dtype, seen.groups, read)
         found["layer"] = trace.layer(len(before[held]))
-        found["held"] = trace.described(seen, release, tokenizer)
+        found["held"] = trace.described(seen.held, release, tokenizer)
         at_bound = {}
         for folder in bounds:
             place = bases.find(str(checkpoints(folder)[-1][1]))
