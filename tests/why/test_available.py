@@ -21,7 +21,9 @@ from fthall.why import arms, available
 
 def test_probability_and_rank_of_the_right_answer(model, tokenizer) -> None:
     facts = [*tiny_facts(), replace(fact("x"), question="Who?", answers=("A",))]
-    found = available.gold(model, tokenizer, facts)
+    counted: list[int] = []
+    found = available.gold(model, tokenizer, facts, on_facts=counted.append)
+    assert sum(counted) == len(facts)
     for one, of in zip(found, facts, strict=True):
         ways = []
         for answer in of.answers:

@@ -174,9 +174,11 @@ def test_fthall_drift(trained: Path, tiny_base: Path, tmp_path: Path, capsys: py
     assert first["held"]["low"][1] <= first["held"]["cosine"][1] <= first["held"]["high"][1]
     assert max(itself["held"]["cosine"]) == pytest.approx(0, abs=1e-5), "the base has not moved"
     assert itself["control"]["cka"][1:] == pytest.approx([1, 1], abs=1e-4)
-    reference = next(point for point in found["points"] if point.get("lost"))
-    assert reference["items"][trace.APART] == [pytest.approx(0, abs=1e-5)] * 4, "it is its own reference"
-    assert set(reference["lost"]) <= {"0", "-"}
+    (end,) = (point for point in found["points"] if "lost" in point)
+    assert (end["entry"], end["epoch"]) == ("sft", 2), "the result of a run that is not the reference itself"
+    assert len(end["items"][trace.DRIFT]) == len(end["items"][trace.APART]) == len(end["lost"]) == 4
+    assert end["items"][trace.DRIFT] != end["items"][trace.APART]
+    assert {row["what"] for row in found["correlations"]} <= {trace.DRIFT, trace.APART, *found["held"]["overlaps"]}
     told = capsys.readouterr().out
     assert "5 checkpoints, 0 of them" in told
     picture = out.with_suffix(".svg").read_bytes()

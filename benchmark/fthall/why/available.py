@@ -67,6 +67,7 @@ def gold(
     was_training = model.training
     model.eval()
     best: list[Gold | None] = [None] * len(facts)
+    told = 0
     try:
         collate = Collate(bool(examples) and can_pack(model, examples[:4]))
         for start in range(0, len(examples), _TOGETHER):
@@ -80,15 +81,19 @@ def gold(
                 ranks = (1 + (logits > wanted).sum(1)).cpu().numpy()
             at = 0
             for one in batch:
-                end = at + len(one.input_ids) - one.prompt
+                stop = at + len(one.input_ids) - one.prompt
                 # The last token ends the answer, which is not part of it.
-                found = Gold(float(np.exp(logs[at : end - 1].sum())), int(ranks[at : end - 1].max(initial=1)))
-                number, at = ways[one.index][0], end
+                found = Gold(float(np.exp(logs[at : stop - 1].sum())), int(ranks[at : stop - 1].max(initial=1)))
+                number, at = ways[one.index][0], stop
                 before = best[number]
                 if before is None or found.probability > before.probability:
                     best[number] = found
             if on_facts:
-                on_facts(len({ways[one.index][0] for one in batch}))
+                # Facts of which the last answer is done; examples are in the order of the facts.
+                end = batch[-1].index + 1
+                behind = ways[end][0] if end < len(ways) else len(facts)
+                on_facts(behind - told)
+                told = behind
     finally:
         model.train(was_training)
     return [one for one in best if one is not None]

@@ -70,6 +70,7 @@ def targets(release: Release, runs: Sequence[Path], references: Sequence[Path] =
             raise FthallError(f"no --reference of seed {seed}, that of {folder}; give the Only-Known run of every seed")
         for epoch, place in places:
             bound = of_seed.get(seed) if place == places[-1][1] else None
+            bound = None if bound and bound.resolve() == folder.resolve() else bound  # it has lost nothing of itself
             found.append(Target(name, folder, place, made["run"]["entry"], seed, epoch, bound))
     return found
 
