@@ -1,4 +1,4 @@
-"""The tables of the page that asks why it forgets, from the committed results of the experiments.
+"""The tables of the page that asks why it forgets, from the committed results.
 
     python benchmark/studies/why.py
 
@@ -6,10 +6,16 @@ Seconds; nothing is trained.
 """
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
+from typing import Any
 
+from fthall.files import read_json
 from fthall.leaderboard.board import number
 from fthall.measure.runs import Paired
+from fthall.records import Split
+from fthall.why import available, trace
 from fthall.why.results import Results, read
 
 STUDIES = Path(__file__).resolve().parents[2] / "leaderboard" / "studies"
@@ -23,6 +29,14 @@ OTHERS = {
     "shuffled": "the same, shuffled",
     "relabelled": "known, told otherwise",
     "uuid": "made up, UUID-like",
+}
+NAMES = {"sft-known": "known facts alone", "sft": "SFT", "self-distill": "self-distillation"}
+OVERLAPS = {
+    "name overlap, trigrams": "its name is like a new one (trigrams)",
+    "  of the same answer": "like a new one with the same answer",
+    "  of another answer": "like a new one with another answer",
+    "name overlap, subword tokens": "its name is like a new one (subword tokens)",
+    "new facts with its answer": "new facts with its answer",
 }
 SHARES = (10, 25, 50, 65, 75, 100)
 DOSES = ((200, "sft"), (400, "sft"), (400, "self-distill"), (800, "sft"))
@@ -62,7 +76,64 @@ def tables() -> dict[str, list[str]]:
     more = controls.apart(("real", "sft-known"), ("known-600", "sft-known"))
     of_controls = [f"| known, as it knows them |  | {told(more)} |"]
     of_controls += [f"| {name} | {learned(controls, arm)} |" for arm, name in OTHERS.items()]
-    return {"keys": of_keys, "values": of_values, "dose": of_dose, "controls": of_controls}
+    return {
+        "keys": of_keys,
+        "values": of_values,
+        "dose": of_dose,
+        "controls": of_controls,
+        "drift": drift(trace.read(STUDIES / "why-drift.json")),
+        "items": items(
+            read_json(STUDIES / "why-overlap.json")["rows"], trace.read(STUDIES / "why-drift.json")["correlations"]
+        ),
+        "availability": availability(available.read(STUDIES / "why-availability.json")),
+    }
+
+
+def drift(found: Mapping[str, Any]) -> list[str]:
+    """Of each run's result: cosine distance of four groups at half depth, x 100, and CKA of two."""
+    last = {point["run"]: point for point in found["points"]}
+    rows, at = [], found["layer"]
+    for point in last.values():
+        cells = [NAMES[point["entry"]]]
+        for group in (Split.HELD, Split.KNOWN, Split.UNKNOWN, trace.CONTROL):
+            of = point["of"][group]
+            cells.append(f"{100 * of['cosine'][at]:.2f} ({100 * of['low'][at]:.2f} to {100 * of['high'][at]:.2f})")
+        cells += [f"{point['of'][group]['cka'][at]:.3f}" for group in (Split.HELD, Split.UNKNOWN)]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def items(overlap: Sequence[Mapping[str, Any]], drifted: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rank correlation with a fact's being lost: of drift, and of what it has in common with the new facts."""
+
+    def cell(rows: Sequence[Mapping[str, Any]], entry: str, what: str, new: str | None = None) -> str:
+        row = next((r for r in rows if r["entry"] == entry and r["what"] == what and r.get("new facts") == new), None)
+        if row is None or row["rho"] is None:
+            return ""
+        return f"{row['rho']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})".replace("-", "−")
+
+    found = [
+        f"| {what} | {cell(drifted, 'sft', what)} | | | {cell(drifted, 'self-distill', what)} |"
+        for what in (trace.DRIFT, trace.APART)
+    ]
+    for what, name in OVERLAPS.items():
+        cells = [cell(overlap, "sft", what, new) for new in ("real towns", "name-1000", "name-100")]
+        found.append(f"| {name} | {' | '.join([*cells, cell(overlap, 'self-distill', what, 'real towns')])} |")
+    return found
+
+
+def availability(found: Mapping[str, Any]) -> list[str]:
+    """Counts of each way, a column a run."""
+    told = [available.summary(run) for run in found["runs"]]
+    rows = [
+        f"| {what} | {' | '.join(str(one[what]) for one in told)} |"
+        for what in told[0]
+        if what not in {"right before", "lost"}
+    ]
+    for when, name in (("before", "before"), ("after", "after")):
+        middle = [median(fact[when][0] for fact in run["facts"]) for run in found["runs"]]
+        rows.append(f"| probability of the right answer {name}, median | {' | '.join(f'{p:.2f}' for p in middle)} |")
+    return rows
 
 
 if __name__ == "__main__":

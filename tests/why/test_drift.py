@@ -12,6 +12,7 @@ from builders import fact, tiny_facts, tiny_release
 from fthall import bases, cli
 from fthall.errors import FthallError
 from fthall.files import read_json, write_json
+from fthall.measure import stats
 from fthall.records import Split
 from fthall.why import drift, trace
 from fthall.why.sentences import SENTENCES
@@ -96,6 +97,21 @@ def test_linear_cka_by_hand_and_by_what_it_does_not_see() -> None:
             assert found[layer] == pytest.approx(direct, abs=1e-4)
     with pytest.raises(FthallError, match="at least two"):
         drift.linear_cka(x[:, :1], x[:, :1])
+
+
+def test_what_moved_is_the_mean_with_an_interval_around_it() -> None:
+    rng = np.random.default_rng(1)
+    before = rng.normal(size=(2, 100, 8)).astype(np.float32)
+    after = before + 0.5 * rng.normal(size=before.shape).astype(np.float32)
+    after[1] = before[1]
+    drawn = stats.resample(list(range(100)), ["r"] * 100)
+    found = trace.moved(before, after, drawn)
+    distance = drift.cosine_distance(before, after)
+    assert found["cosine"] == pytest.approx(distance.mean(1), abs=1e-5)
+    half = 1.98 * distance[0].std(ddof=1) / 10
+    assert found["low"][0] == pytest.approx(distance[0].mean() - half, rel=0.1)
+    assert found["high"][0] == pytest.approx(distance[0].mean() + half, rel=0.1)
+    assert [found[name][1] for name in ("cosine", "low", "high", "cka")] == pytest.approx([0, 0, 0, 1], abs=1e-5)
 
 
 def test_the_control_text_names_nothing() -> None:

@@ -179,8 +179,10 @@ def moved(before: Floats, after: Floats, drawn: stats.Resamples) -> dict[str, li
         the embeddings may be), each [layers + 1].
     """
     distance = cosine_distance(before, after)
-    low, high = drawn.interval(distance, extremes=(float(distance.min()), float(distance.max())))
-    found = {"cosine": distance.mean(1), "low": low, "high": high, "cka": linear_cka(before, after)}
+    mean = distance.mean(1)
+    # The two observations added to the resamples are for scales with ends; here they are put where they pull nowhere.
+    low, high = drawn.interval(distance - mean[:, None], extremes=(0.0, 0.0))
+    found = {"cosine": mean, "low": mean + low, "high": mean + high, "cka": linear_cka(before, after)}
     return {
         name: [None if np.isnan(value) else round(float(value), 5) for value in values]
         for name, values in found.items()

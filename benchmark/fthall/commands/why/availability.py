@@ -54,7 +54,10 @@ def run(options: argparse.Namespace) -> None:
     release = splits.load(options.track)
     todo = [one for one in trace.targets(release, options.runs, options.reference) if one.reference]
     if bare := [folder for folder in options.runs if folder not in {one.folder for one in todo}]:
-        raise FthallError(f"{bare[0]} is a bare checkpoint; availability needs the run it came of, with its answers")
+        raise FthallError(
+            f"{bare[0]} is a bare checkpoint, or the reference itself; availability needs a run with its answers, and "
+            "the Only-Known run beside it"
+        )
     made_with = config_of(release)
     config = replace(made_with, runs=options.contexts or made_with.runs, samples=available.SAMPLES)
     config = replace(config, exact=not options.draw)
