@@ -13,7 +13,7 @@ from fthall.files import read_json
 from fthall.finetune.recipe import load_recipe
 from fthall.knowledge import splits
 from fthall.records import Category
-from fthall.why import forecast, results
+from fthall.why import available, forecast, pictures, results, trace
 
 ROOT = Path(__file__).parent.parent
 SCORED = ("fine-tuned, no exemplars", "base, behind exemplars")
@@ -240,7 +240,7 @@ def test_the_tables_of_the_page_that_asks_why_are_those_of_the_committed_results
     page = (ROOT / "leaderboard/pages/why.md").read_text(encoding="utf-8")
     monkeypatch.syspath_prepend(ROOT / "benchmark/studies")
     tables = importlib.import_module("why").tables()
-    assert [len(rows) for rows in tables.values()] == [8, 4, 6, 5]
+    assert [len(rows) for rows in tables.values()] == [8, 4, 6, 5, 3, 7, 13]
     assert [row for rows in tables.values() for row in rows if row not in page] == []
     found = results.read(ROOT / "leaderboard/studies/why-dose-gpu.json")
     curve, text = forecast.fit(found), " ".join(page.split())
@@ -252,6 +252,20 @@ def test_the_tables_of_the_page_that_asks_why_are_those_of_the_committed_results
         said = f"{there:.1f}{' points' if share == 0.1 else ''} ({low:.1f} to {high:.1f}"
         assert before.format(said if share == 0.1 else f"{said})").replace("-", "−") in text
     assert f"reached at {100 * (curve.carries(5) or 0):.0f} %" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "draw"),
+    [
+        ("drift", trace.read, pictures.drift),
+        ("availability", available.read, pictures.availability),
+    ],
+)
+def test_the_pictures_of_the_page_that_asks_why_are_those_of_the_committed_results(name, read, draw, tmp_path) -> None:
+    place = ROOT / f"leaderboard/studies/why-{name}.json"
+    draw(read(place), tmp_path / "drawn.svg")
+    assert (tmp_path / "drawn.svg").read_bytes() == place.with_suffix(".svg").read_bytes()
+    assert f"(../studies/why-{name}.svg)" in (ROOT / "leaderboard/pages/why.md").read_text(encoding="utf-8")
 
 
 def test_the_tuned_families_of_the_finetuning_page_are_those_of_the_leaderboard() -> None:

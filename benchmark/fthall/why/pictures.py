@@ -1,6 +1,6 @@
 """Pictures of drift and availability, as SVG: the same bytes for the same results."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,15 @@ from fthall.records import Split
 from fthall.why.available import summary
 from fthall.why.trace import CONTROL
 
-COLOURS = ("#2a6fbb", "#c2491d", "#3b8a4b", "#7b4ea3", "#b0861a", "#555555")
+COLOURS = ("#c2491d", "#2a6fbb", "#3b8a4b", "#7b4ea3", "#b0861a", "#555555")
 """Told apart on white, as text and as lines."""
+FIRST = ("sft", "self-distill", "sft-known")
+"""Entries with a colour of their own in all pictures; others take what is left, as they come."""
+
+
+def _colours(entries: Sequence[str]) -> dict[str, str]:
+    order = [*FIRST, *(entry for entry in entries if entry not in FIRST)]
+    return {entry: COLOURS[order.index(entry) % len(COLOURS)] for entry in entries}
 
 
 @contextmanager
@@ -38,7 +45,7 @@ def drift(found: Mapping[str, Any], path: Path) -> None:
     at = found["layer"]
     entries = list(dict.fromkeys(point["entry"] for point in found["points"]))
     with _figure(path, 2) as (by_layer, by_epoch):
-        for entry, colour in zip(entries, COLOURS * len(entries), strict=False):
+        for entry, colour in _colours(entries).items():
             points = [point for point in found["points"] if point["entry"] == entry]
             epochs = sorted({point["epoch"] for point in points if point["epoch"] is not None})
             ends = [point for point in points if not epochs or point["epoch"] == epochs[-1]]
@@ -61,6 +68,7 @@ def drift(found: Mapping[str, Any], path: Path) -> None:
         by_epoch.set_title(f"at layer {at}", fontsize=10)
         for axes in (by_layer, by_epoch):
             axes.set_ylim(bottom=0)
+        by_layer.plot([], [], "--", color=COLOURS[-1], label="plain sentences")
         by_layer.legend(frameon=False, fontsize=9)
 
 
@@ -69,7 +77,7 @@ def availability(found: Mapping[str, Any], path: Path) -> None:
     ways = ("when sampled", "in a context", "after an epoch of known facts", "in any way")
     entries = list(dict.fromkeys(one["entry"] for one in found["runs"] if one["facts"]))
     with _figure(path, 2) as (bars, ranks):
-        for number, (entry, colour) in enumerate(zip(entries, COLOURS * len(entries), strict=False)):
+        for number, (entry, colour) in enumerate(_colours(entries).items()):
             runs = [one for one in found["runs"] if one["entry"] == entry]
             told = [summary(one) for one in runs]
             lost = sum(one["lost"] for one in told)
@@ -98,4 +106,4 @@ def availability(found: Mapping[str, Any], path: Path) -> None:
         ranks.set_xlabel("rank of the right answer (dashed: of another)")
         ranks.set_ylabel("% of the lost facts")
         if entries:
-            bars.legend(frameon=False, fontsize=8, loc="lower right")
+            bars.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.35, 1), ncols=2)

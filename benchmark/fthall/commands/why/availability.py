@@ -25,9 +25,14 @@ HELP = "is a fact that turned wrong gone, or only out of reach? Contexts, sample
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     parser.set_defaults(run=run)
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of fthall run, with their checkpoints")
     parser.add_argument(
-        "--reference", action="append", type=Path, required=True, help="folder of the Only-Known run, one a seed"
+        "runs",
+        nargs="+",
+        type=Path,
+        help="folders of fthall run, with their checkpoints; or a file of results, to read it",
+    )
+    parser.add_argument(
+        "--reference", action="append", type=Path, default=[], help="folder of the Only-Known run, one a seed: needed"
     )
     parser.add_argument("--track", default=TRACK, help="name of a track, or a release's folder, they were trained on")
     parser.add_argument("--contexts", type=positive, help="of SLiCK (default: as many as the track's labels have)")
@@ -48,9 +53,14 @@ def run(options: argparse.Namespace) -> None:
     from fthall.files import write_json
     from fthall.knowledge import splits
     from fthall.knowledge.slick import config_of
-    from fthall.why import available, pictures, trace
+    from fthall.why import available, trace
 
     quiet()
+    if options.runs[0].suffix == ".json":
+        _show(available.read(options.runs[0]), options.out)
+        return
+    if not options.reference:
+        raise FthallError("what is lost is lost against a reference: --reference RUN, the Only-Known run of each seed")
     release = splits.load(options.track)
     todo = [one for one in trace.targets(release, options.runs, options.reference) if one.reference]
     if bare := [folder for folder in options.runs if folder not in {one.folder for one in todo}]:
@@ -79,9 +89,8 @@ def run(options: argparse.Namespace) -> None:
             if target.run not in done:
                 found["runs"] = [*found["runs"], _look(target, release, config, options, progress)]
                 write_json(options.out, found)
-    _tell(found)
-    pictures.availability(found, options.out.with_suffix(".svg"))
-    say(f"results: {options.out}; a picture: {options.out.with_suffix('.svg')}")
+    _show(found, options.out)
+    say(f"results: {options.out}")
 
 
 def _look(
@@ -148,6 +157,15 @@ def _look(
 
 def _short(value: float) -> float:
     return float(f"{value:.4g}")
+
+
+def _show(found: Mapping[str, Any], out: Path) -> None:
+    """The lines, and the picture."""
+    from fthall.why import pictures
+
+    _tell(found)
+    pictures.availability(found, out.with_suffix(".svg"))
+    say(f"a picture: {out.with_suffix('.svg')}")
 
 
 def _tell(found: Mapping[str, Any]) -> None:

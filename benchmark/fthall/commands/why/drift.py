@@ -23,7 +23,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     parser.set_defaults(run=run)
     parser.add_argument(
-        "runs", nargs="+", type=Path, help="folders of fthall run (with --keep-epochs all epochs), or of checkpoints"
+        "runs",
+        nargs="+",
+        type=Path,
+        help="folders of fthall run (all epochs: --keep-epochs), or of checkpoints; or a file of results, read again",
     )
     parser.add_argument(
         "--reference",
@@ -45,9 +48,12 @@ def run(options: argparse.Namespace) -> None:
     from fthall import bases
     from fthall.files import write_json
     from fthall.knowledge import splits
-    from fthall.why import pictures, trace
+    from fthall.why import trace
 
     quiet()
+    if options.runs[0].suffix == ".json":
+        _show(trace.read(options.runs[0]), options.out)
+        return
     release = splits.load(options.track)
     todo = trace.targets(release, options.runs, options.reference)
     seen = trace.look(release, options.facts)
@@ -69,9 +75,8 @@ def run(options: argparse.Namespace) -> None:
         _measure(left, seen, release, base, options, found)
     found["correlations"] = trace.correlations(found)
     write_json(options.out, found)
-    _tell(found)
-    pictures.drift(found, options.out.with_suffix(".svg"))
-    say(f"results: {options.out}; a picture: {options.out.with_suffix('.svg')}")
+    _show(found, options.out)
+    say(f"results: {options.out}")
 
 
 def _begun(out: Path, header: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -132,6 +137,15 @@ def _states(
     del model
     bases.free_memory()
     return tokenizer, found
+
+
+def _show(found: Mapping[str, Any], out: Path) -> None:
+    """The lines, and the picture."""
+    from fthall.why import pictures
+
+    _tell(found)
+    pictures.drift(found, out.with_suffix(".svg"))
+    say(f"a picture: {out.with_suffix('.svg')}")
 
 
 def _tell(found: Mapping[str, Any]) -> None:
