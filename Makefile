@@ -25,7 +25,7 @@ demo: .venv/.installed
 	$(BIN)/fthall demo
 
 test: .venv/.installed
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest
 
 .venv-vllm/.installed: requirements.lock pyproject.toml
 	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm

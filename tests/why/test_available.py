@@ -148,7 +148,11 @@ def test_fthall_availability(trained: Path, capsys: pytest.CaptureFixture[str]) 
     assert "2 of 2 facts lost" in capsys.readouterr().out
     assert b"<svg" in out.with_suffix(".svg").read_bytes()
     assert not list(trained.glob(".*")), "nothing is left beside"
-    before = out.read_bytes()
+    before, picture = out.read_bytes(), out.with_suffix(".svg").read_bytes()
+    assert cli.main(["availability", str(out), "--out", str(trained / "again.json")]) == 0, "results are read again"
+    assert (trained / "again.svg").read_bytes() == picture
+    assert not (trained / "again.json").exists()
+    assert "2 of 2 facts lost" in capsys.readouterr().out
     assert cli.main(command) == 0, "what is done is not done again"
     assert "1 runs, 1 of them" in capsys.readouterr().out
     assert out.read_bytes() == before
@@ -158,10 +162,9 @@ def test_fthall_availability(trained: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_nothing_lost_and_other_facts(trained: Path, tmp_path: Path, capsys) -> None:
     runs, out = trained / "runs/geonames/tiny", trained / "nothing.json"
-    same = str(runs / "sft-known-seed0")
-    assert (
-        cli.main(["availability", same, "--reference", same, "--track", f"{trained}/release", "--out", str(out)]) == 0
-    )
+    (runs / "sft-seed0/answers.jsonl").write_bytes((runs / "sft-known-seed0/answers.jsonl").read_bytes())
+    given = [str(runs / "sft-seed0"), "--reference", str(runs / "sft-known-seed0"), "--track", f"{trained}/release"]
+    assert cli.main(["availability", *given, "--out", str(out)]) == 0
     assert "0 of 2 facts lost" in capsys.readouterr().out
     release = splits.load(str(trained / "release"))
     write_jsonl(runs / "sft-seed0/answers.jsonl", [])
@@ -174,4 +177,8 @@ def test_a_bare_checkpoint_has_no_answers(trained: Path, tiny_base: Path, capsys
     where = ["--track", f"{trained}/release", "--out", str(trained / "bare.json")]
     assert cli.main(["availability", str(tiny_base), "--reference", reference, *where]) == 2
     assert "bare checkpoint" in capsys.readouterr().err
+    assert cli.main(["availability", reference, "--reference", reference, *where]) == 2
+    assert "the reference itself" in capsys.readouterr().err
+    assert cli.main(["availability", reference, *where]) == 2
+    assert "--reference RUN" in capsys.readouterr().err
     assert not (trained / "bare.json").exists()

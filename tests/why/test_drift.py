@@ -200,6 +200,11 @@ def test_fthall_drift(trained: Path, tiny_base: Path, tmp_path: Path, capsys: py
     picture = out.with_suffix(".svg").read_bytes()
     assert b"cosine distance from the base" in picture
 
+    assert cli.main(["drift", str(out), "--out", str(tmp_path / "again.json")]) == 0, "results are read again"
+    assert (tmp_path / "again.svg").read_bytes() == picture
+    assert not (tmp_path / "again.json").exists()
+    capsys.readouterr()
+
     bytes_before = out.read_bytes()
     write_json(out, {name: value for name, value in found.items() if name != "correlations"})
     assert cli.main(command) == 0, "it goes on where it was, and ends the same"
