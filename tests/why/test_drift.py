@@ -210,6 +210,11 @@ def test_fthall_drift(trained: Path, tiny_base: Path, tmp_path: Path, capsys: py
     assert cli.main(command) == 0, "it goes on where it was, and ends the same"
     assert "5 checkpoints, 5 of them" in capsys.readouterr().out
     assert (out.read_bytes(), out.with_suffix(".svg").read_bytes()) == (bytes_before, picture)
+    made = read_json(runs / "sft-seed0/run.json")
+    write_json(runs / "sft-seed0/run.json", made | {"seconds": 1})
+    assert cli.main(command) == 0, "a run that was made again is looked at again"
+    write_json(runs / "sft-seed0/run.json", made)
+    assert "5 checkpoints, 3 of them" in capsys.readouterr().out
     assert cli.main([*command, "--facts", "2"]) == 2
     assert "another groups" in capsys.readouterr().err
 

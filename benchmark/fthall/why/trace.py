@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fthall import bases
 from fthall.answers import normalise
 from fthall.errors import FthallError
-from fthall.files import read_json
+from fthall.files import read_json, sha256
 from fthall.finetune.folder import checkpoints, read_answers, read_run
 from fthall.measure import stats
 from fthall.names import nearest, pieces, tokens, trigrams
@@ -39,8 +40,14 @@ class Target:
     seed: int | None
     """None for a bare checkpoint."""
     epoch: int | None
+    made: str
+    """Digest of what was run, or of a bare checkpoint's weights: a run made again under its name is another."""
     reference: Path | None = None
     """The Only-Known run of the same seed, for the result of a run."""
+
+    def told(self) -> dict[str, Any]:
+        """What a row of results says of it."""
+        return {name: getattr(self, name) for name in ("run", "entry", "seed", "epoch", "made")}
 
 
 def targets(release: Release, runs: Sequence[Path], references: Sequence[Path] = ()) -> list[Target]:
@@ -62,17 +69,24 @@ def targets(release: Release, runs: Sequence[Path], references: Sequence[Path] =
         places = checkpoints(folder)
         name = "/".join(folder.resolve().parts[-2:])
         if places[0][0] is None:
-            found.append(Target(name, folder, folder, name, None, None))
+            weights = bases.weights_sha256(bases.find(str(folder)))
+            found.append(Target(name, folder, folder, name, None, None, weights[:12]))
             continue
-        made = _made(folder, release)
+        made, digest = _made(folder, release), sha256(folder / "run.json")[:12]
         seed = int(made["seed"])
         if references and seed not in of_seed:
             raise FthallError(f"no --reference of seed {seed}, that of {folder}; give the Only-Known run of every seed")
         for epoch, place in places:
             bound = of_seed.get(seed) if place == places[-1][1] else None
             bound = None if bound and bound.resolve() == folder.resolve() else bound  # it has lost nothing of itself
-            found.append(Target(name, folder, place, made["run"]["entry"], seed, epoch, bound))
+            found.append(Target(name, folder, place, made["run"]["entry"], seed, epoch, digest, bound))
     return found
+
+
+def fresh(rows: Sequence[Mapping[str, Any]], todo: Sequence[Target]) -> list[Mapping[str, Any]]:
+    """What an earlier call has found, but for what has been made again since."""
+    now = {(target.run, target.epoch): target.made for target in todo}
+    return [row for row in rows if now.get((row["run"], row["epoch"]), row["made"]) == row["made"]]
 
 
 def _made(folder: Path, release: Release) -> Mapping[str, Any]:
@@ -138,7 +152,7 @@ def point(
         after: of the checkpoint.
         bound: of the reference, held-out facts only, at half depth: [items, width]. None where there is none.
     """
-    row: dict[str, Any] = {"run": target.run, "entry": target.entry, "seed": target.seed, "epoch": target.epoch}
+    row: dict[str, Any] = target.told()
     row["of"] = {name: moved(before[name], after[name], seen.drawn[name]) for name in seen.groups}
     if bound is None or target.reference is None:
         return row

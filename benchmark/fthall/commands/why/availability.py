@@ -82,6 +82,7 @@ def run(options: argparse.Namespace) -> None:
         found = available.read(options.out)
         if other := [name for name, value in header.items() if found.get(name) != value]:
             raise FthallError(f"{options.out} is of another {other[0]}; delete it, or name another file with --out")
+    found["runs"] = trace.fresh(found["runs"], todo)
     done = {one["run"] for one in found["runs"]}
     say(f"{len(todo)} runs, {sum(one.run in done for one in todo)} of them in {options.out}")
     with display() as progress:
@@ -105,7 +106,7 @@ def _look(
 
     assert target.reference is not None
     gone, kept = available.lost(release, target.reference, target.folder)
-    row = {"run": target.run, "entry": target.entry, "seed": target.seed, "right_before": len(gone) + len(kept)}
+    row = target.told() | {"right_before": len(gone) + len(kept)}
     if not gone:
         return row | {"facts": [], "kept": None}
     others = arms.others(gone, [fact for facts in release.splits.values() for fact in facts])

@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> None:
         "references": sorted("/".join(folder.resolve().parts[-2:]) for folder in options.reference),
     }
     found = _begun(options.out, header) or header | {"hardware": bases.hardware(), "points": []}
+    found["points"] = trace.fresh(found["points"], todo)
     done = {(point["run"], point["epoch"]) for point in found["points"]}
     left = [target for target in todo if (target.run, target.epoch) not in done]
     say(f"{len(todo)} checkpoints, {len(todo) - len(left)} of them in {options.out}")
