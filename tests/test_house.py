@@ -254,6 +254,13 @@ def test_the_tables_of_the_page_that_asks_why_are_those_of_the_committed_results
     assert f"reached at {100 * (curve.carries(5) or 0):.0f} %" in text
 
 
+def skeleton(picture: Path) -> tuple[str, list[float]]:
+    """What is drawn, and its numbers apart: another processor may round the last digit, and names hang on them."""
+    text = re.sub(r"\b[mph][0-9a-f]{10}\b", "id", picture.read_text(encoding="utf-8"))
+    number = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
+    return re.sub(number, "0", text), [float(value) for value in re.findall(number, text)]
+
+
 @pytest.mark.parametrize(
     ("name", "read", "draw"),
     [
@@ -264,7 +271,9 @@ def test_the_tables_of_the_page_that_asks_why_are_those_of_the_committed_results
 def test_the_pictures_of_the_page_that_asks_why_are_those_of_the_committed_results(name, read, draw, tmp_path) -> None:
     place = ROOT / f"leaderboard/studies/why-{name}.json"
     draw(read(place), tmp_path / "drawn.svg")
-    assert (tmp_path / "drawn.svg").read_bytes() == place.with_suffix(".svg").read_bytes()
+    drawn, shown = (skeleton(file) for file in (tmp_path / "drawn.svg", place.with_suffix(".svg")))
+    assert drawn[0] == shown[0]
+    assert drawn[1] == pytest.approx(shown[1], abs=0.01)
     assert f"(../studies/why-{name}.svg)" in (ROOT / "leaderboard/pages/why.md").read_text(encoding="utf-8")
 
 
