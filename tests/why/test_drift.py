@@ -236,6 +236,18 @@ def test_bad_input(trained: Path, tiny_base: Path, monkeypatch, capsys, given: l
     assert not Path("bad.json").exists()
 
 
+@pytest.mark.parametrize("command", ["drift", "availability"])
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": 1}', '{"schema": 1, "points": [{}], "runs": [{}]}'])
+def test_a_file_that_holds_no_results(command: str, text: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("results.json").write_text(text, encoding="utf-8")
+    assert cli.main([command, "results.json"]) == 2
+    error = capsys.readouterr().err
+    assert "results.json" in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
 def test_a_run_without_its_checkpoint_and_one_that_is_not_finished(trained: Path, tmp_path: Path) -> None:
     from fthall.finetune.folder import checkpoints
 

@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 
 from fthall.errors import FthallError
-from fthall.files import read_json
-from fthall.finetune.folder import read_answers
 from fthall.finetune.recipe import Run, Training
 from fthall.knowledge.slick import SlickConfig, label, likely
 from fthall.prompts import ask
-from fthall.records import Category, Fact, Outcome, Release, Split
+from fthall.records import Category, Fact, Release, Split
+from fthall.why.trace import read_rows, right
 
-SCHEMA = 1
 SAMPLES, TEMPERATURE, TOP_K = 16, 0.5, 40
 """Drawn of an answer: those of SLiCK (Gekhman et al. 2024)."""
 NEAR = 5
@@ -107,13 +105,12 @@ def lost(release: Release, reference: Path, run: Path) -> tuple[list[Fact], list
     """
     outcomes = []
     for folder in (reference, run):
-        rows = read_answers(folder / "answers.jsonl")[Split.HELD]
-        outcomes.append({row.fact_id: row.outcome is Outcome.CORRECT for row in rows})
+        outcomes.append(right(folder))
         if set(outcomes[-1]) != {fact.id for fact in release.splits[Split.HELD]}:
             raise FthallError(f"{folder} has answered other facts than the held-out ones of {release.track}")
     before, after = outcomes
-    right = [fact for fact in release.splits[Split.HELD] if before[fact.id]]
-    return [fact for fact in right if not after[fact.id]], [fact for fact in right if after[fact.id]]
+    known = [fact for fact in release.splits[Split.HELD] if before[fact.id]]
+    return [fact for fact in known if not after[fact.id]], [fact for fact in known if after[fact.id]]
 
 
 def contexts(
@@ -193,8 +190,8 @@ def relearned(
         resumable=False,
         on_answers=on_answers,
     )
-    right = {row.fact_id: row.outcome is Outcome.CORRECT for row in read_answers(folder / "answers.jsonl")[Split.HELD]}
-    return [right[fact.id] for fact in facts]
+    found = right(folder)
+    return [found[fact.id] for fact in facts]
 
 
 def summary(run: Mapping[str, Any]) -> dict[str, int]:
@@ -227,7 +224,4 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         FthallError: missing, or none of ours.
     """
-    found = read_json(path)
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA or "runs" not in found:
-        raise FthallError(f"{path} holds no availability of schema {SCHEMA}; make it anew with fthall availability")
-    return found
+    return read_rows(path, "runs", ("facts", "kept", "right_before"), "availability")

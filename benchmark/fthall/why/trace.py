@@ -161,7 +161,7 @@ def point(
         name: [round(float(value), 5) for value in cosine_distance(one[None], after[held][middle][None])[0]]
         for name, one in ((DRIFT, before[held][middle]), (APART, bound))
     }
-    row["lost"] = lost_marks(seen.held, *(_right(folder) for folder in (target.reference, target.folder)))
+    row["lost"] = lost_marks(seen.held, *(right(folder) for folder in (target.reference, target.folder)))
     return row
 
 
@@ -170,7 +170,8 @@ def lost_marks(held: Sequence[Fact], reference: Mapping[str, bool], run: Mapping
     return "".join("-" if not reference[fact.id] else "01"[not run[fact.id]] for fact in held)
 
 
-def _right(folder: Path) -> dict[str, bool]:
+def right(folder: Path) -> dict[str, bool]:
+    """Whether a run has each held-out fact right."""
     answers: Sequence[Answer] = read_answers(folder / "answers.jsonl")[Split.HELD]
     return {answer.fact_id: answer.outcome is Outcome.CORRECT for answer in answers}
 
@@ -288,7 +289,35 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         FthallError: missing, or none of ours.
     """
-    found = read_json(path)
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA or "points" not in found:
-        raise FthallError(f"{path} holds no drift of schema {SCHEMA}; make it anew with fthall drift")
+    return read_rows(path, "points", ("of",), "drift")
+
+
+def read_rows(path: Path, key: str, within: Sequence[str], command: str) -> dict[str, Any]:
+    """Read results of a command whose rows are of :class:`Target`.
+
+    Args:
+        path: the file.
+        key: under which the rows are.
+        within: what a row has besides what :meth:`Target.told` says.
+        command: that wrote them.
+
+    Raises:
+        FthallError: missing, or none of ours.
+    """
+    given = read_json(path)
+    found: dict[str, Any] = given if isinstance(given, dict) else {}
+    rows = found.get(key) if found.get("schema") == SCHEMA else None
+    needed = {"run", "entry", "seed", "epoch", "made", *within}
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() >= needed for row in rows):
+        raise FthallError(f"{path} holds no {command} of schema {SCHEMA}; make it anew with fthall {command}")
     return found
+
+
+def unchanged(found: Mapping[str, Any], header: Mapping[str, Any], path: Path) -> None:
+    """Make sure that an earlier call was about the same.
+
+    Raises:
+        FthallError: it was not.
+    """
+    if other := [name for name, value in header.items() if found.get(name) != value]:
+        raise FthallError(f"{path} is of another {other[0]}; delete it, or name another file with --out")

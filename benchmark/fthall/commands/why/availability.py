@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> None:
     config = replace(made_with, runs=options.contexts or made_with.runs, samples=available.SAMPLES)
     config = replace(config, exact=not options.draw)
     header = {
-        "schema": available.SCHEMA,
+        "schema": trace.SCHEMA,
         "track": release.track,
         "release": release.digest,
         "slick": asdict(config),
@@ -80,8 +80,7 @@ def run(options: argparse.Namespace) -> None:
     found: dict[str, Any] = {**header, "hardware": bases.hardware(), "runs": []}
     if options.out.exists():
         found = available.read(options.out)
-        if other := [name for name, value in header.items() if found.get(name) != value]:
-            raise FthallError(f"{options.out} is of another {other[0]}; delete it, or name another file with --out")
+        trace.unchanged(found, header, options.out)
     found["runs"] = trace.fresh(found["runs"], todo)
     done = {one["run"] for one in found["runs"]}
     say(f"{len(todo)} runs, {sum(one.run in done for one in todo)} of them in {options.out}")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from fthall.commands.options import BASE, DTYPES, TRACK, positive
 from fthall.commands.progress import bar, display, quiet, say
-from fthall.errors import FthallError
 
 if TYPE_CHECKING:
     from fthall.bases import Checkpoint
@@ -67,7 +66,10 @@ def run(options: argparse.Namespace) -> None:
         "groups": {name: len(texts) for name, texts in seen.groups.items()},
         "references": sorted("/".join(folder.resolve().parts[-2:]) for folder in options.reference),
     }
-    found = _begun(options.out, header) or header | {"hardware": bases.hardware(), "points": []}
+    found: dict[str, Any] = header | {"hardware": bases.hardware(), "points": []}
+    if options.out.exists():
+        found = trace.read(options.out)
+        trace.unchanged(found, header, options.out)
     found["points"] = trace.fresh(found["points"], todo)
     done = {(point["run"], point["epoch"]) for point in found["points"]}
     left = [target for target in todo if (target.run, target.epoch) not in done]
@@ -78,18 +80,6 @@ def run(options: argparse.Namespace) -> None:
     write_json(options.out, found)
     _show(found, options.out)
     say(f"results: {options.out}")
-
-
-def _begun(out: Path, header: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What an earlier call has measured of the same."""
-    from fthall.why import trace
-
-    if not out.exists():
-        return None
-    found = trace.read(out)
-    if other := [name for name, value in header.items() if found.get(name) != value]:
-        raise FthallError(f"{out} holds a drift with another {other[0]}; delete it, or name another file with --out")
-    return found
 
 
 def _measure(
