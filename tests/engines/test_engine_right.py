@@ -141,6 +141,30 @@ def test_a_window_shorter_than_the_text_is_not_shared():
         assert not shared.usable(model, [5, 6, 7], shared.prefix(model, [1, 2, 3]))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "off", "tokens", "shared_by"),
+    [
+        (torch.bfloat16, 0.25, 1, True),  # rounding turns a token now and then
+        (torch.bfloat16, 0.25, 5, False),
+        (torch.float32, 0.01, 5, False),  # which rounding does not do: a score capped, or scaled otherwise
+        (torch.float32, 1e-4, 5, True),
+    ],
+)
+def test_how_far_off_a_shared_attention_may_be(dtype, off, tokens, shared_by, monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(0)
+    model, forward = LlamaForCausalLM(LlamaConfig(**GATED)).to(dtype).eval(), shared.forward
+
+    def turned(*given):
+        states = forward(*given)
+        aside = states.roll(1, -1) * torch.tensor([1.0, -1.0]).repeat(16)  # orthogonal but for little
+        states[:, :tokens] += off * aside[:, :tokens].to(dtype)
+        return states
+
+    monkeypatch.setattr(shared, "forward", turned)
+    with torch.inference_mode():
+        assert shared.usable(model, [5, 6, 7, 3, 1], shared.prefix(model, [1, 2, 3])) is shared_by
+
+
 def test_positions_that_are_not_handed_down_are_noticed():
     torch.manual_seed(0)
     config = OPTConfig(

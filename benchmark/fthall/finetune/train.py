@@ -52,6 +52,7 @@ class _Evaluation:
         self.base_answers = base_answers if job.run.start == "base" else None
         self.log, self.on_answers, self.on_epoch = log, on_answers, on_epoch
         self.answers: dict[Split, tuple[Answer, ...]] = {}
+        self.asked_tuned = False
         self.seconds = 0.0
         """What evaluation has taken."""
 
@@ -77,11 +78,14 @@ class _Evaluation:
             rounded = copies.rounded if copies and is_quick() else None
             engine = HfEngine(job.model, job.tokenizer, batch_size=job.together, rounded=rounded)
             whole: AbstractContextManager[None] = copies.whole() if copies else nullcontext()
+            # What a base says that has not learned the format is mostly not what is said next; the right answer is.
+            drafts = self.answers if self.asked_tuned else {}
             with whole:
-                found = evaluate(engine, job.release, asked, drafts=self.answers, on_answers=self.on_answers)
+                found = evaluate(engine, job.release, asked, drafts=drafts, on_answers=self.on_answers)
             if kept:
                 write_answers(kept, found)
         self.answers |= found
+        self.asked_tuned = epoch > 0 or job.run.start == "format"
         trim_memory()
         self.seconds += time.monotonic() - began
         reached = {str(split): accuracy(rows) for split, rows in found.items()}

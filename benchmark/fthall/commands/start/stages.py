@@ -24,10 +24,10 @@ class DemoSize:
     """How much of the benchmark the demo runs."""
 
     known: int = 32
-    unknown: int = 64
+    unknown: int = 48
     held: int = 96
     held_val: int = 16
-    spot_check: int = 4
+    spot_check: int = 3
     """Facts of each of HighlyKnown and Unknown that SLiCK asks again."""
 
 
