@@ -10,7 +10,7 @@ from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from builders import tiny_release
-from fthall import lm_tasks
+from fthall import bases, lm_tasks
 from fthall.engines.hf import HfEngine
 from fthall.engines.questions import evaluate, lm_eval_answers
 from fthall.errors import FthallError
@@ -52,7 +52,7 @@ def test_unknown_tracks_are_named():
 def test_lm_eval_answers_as_the_engine_does_item_by_item(tiny_base: Path, tmp_path: Path):
     release = tiny_release(tmp_path)
     folder = next(tmp_path.rglob("release.yaml")).parent
-    found, table = lm_eval_answers(tiny_base, str(folder), batch_size=3)
+    found, table = lm_eval_answers(bases.find(str(tiny_base)), str(folder), batch_size=3)
     engine = HfEngine(AutoModelForCausalLM.from_pretrained(tiny_base), AutoTokenizer.from_pretrained(tiny_base))
     assert found == evaluate(engine, release)
     for split in Split:

@@ -1,12 +1,13 @@
-"""Find, check and load a checkpoint: the embedded base, a folder, or a Hugging Face repository with a revision."""
+"""Find, check and load a checkpoint: the embedded base, a folder, a Hugging Face repository, or an adapter of one."""
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fthall.bases import embedded, machine
+from fthall.bases import adapter, embedded, machine
 from fthall.bases.embedded import EMBEDDED
 from fthall.errors import FthallError, one_line
 
@@ -19,16 +20,28 @@ class Checkpoint:
     """A local folder or a Hugging Face repository id."""
     revision: str | None = None
     """Commit, tag or branch of a repository; None for a folder."""
+    adapter: str | None = None
+    """Folder of a PEFT adapter that goes into the model; location and revision are then those of its base."""
+
+    @property
+    def base(self) -> "Checkpoint":
+        """What the adapter goes into; itself where there is none."""
+        return replace(self, adapter=None)
 
 
 def find(spec: str, revision: str | None = None) -> Checkpoint:
-    """The checkpoint a name means: the embedded base, a folder, or a repository id.
+    """The checkpoint a name means: the embedded base, a folder, a repository id, or an adapter with the base it names.
 
     Raises:
-        FthallError: the folder is no checkpoint, or the embedded base is missing or altered.
+        FthallError: the folder is no checkpoint, the embedded base is missing or altered, or an adapter's base is.
     """
     if spec == EMBEDDED:
         return Checkpoint(str(embedded.converted()))
+    if folder := adapter.folder_of(spec, revision):
+        try:
+            return replace(find(*adapter.base_of(folder)), adapter=str(folder))
+        except FthallError as error:
+            raise FthallError(f"the base of the adapter {spec}: {error}") from None
     path = Path(spec).expanduser()
     if path.exists() or spec.startswith((".", "/", "~")) or spec.count("/") > 1:
         if not (path / "config.json").is_file():
@@ -46,6 +59,24 @@ def find(spec: str, revision: str | None = None) -> Checkpoint:
     return Checkpoint(spec, revision)
 
 
+def check_base(checkpoint: Checkpoint, base: Mapping[str, str], track: str) -> None:
+    """Whether an adapter was trained on the base of a track; nothing for a checkpoint without one.
+
+    Args:
+        checkpoint: from :func:`find`.
+        base: ``name`` and ``weights_sha256`` of the track's base, as its release has them.
+        track: its name.
+
+    Raises:
+        FthallError: it is an adapter of another base.
+    """
+    if checkpoint.adapter and weights_sha256(checkpoint.base) != base["weights_sha256"]:
+        raise FthallError(
+            f"{checkpoint.adapter} is an adapter of {checkpoint.location}, whose weights are not those of "
+            f"{base['name']}, the base of the track {track}; choose the track of its base, or make one: fthall slick"
+        )
+
+
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """Load a checkpoint's tokenizer; never remote code.
 
@@ -54,6 +85,8 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """
     from transformers import AutoTokenizer
 
+    if checkpoint.adapter and (Path(checkpoint.adapter) / "tokenizer_config.json").is_file():
+        checkpoint = Checkpoint(checkpoint.adapter)
     options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
     try:
         return AutoTokenizer.from_pretrained(checkpoint.location, trust_remote_code=False, **options)
@@ -100,7 +133,11 @@ def load(
     except Exception as error:
         raise FthallError(f"cannot load {checkpoint.location}: {one_line(error)}") from None
     rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
+    if checkpoint.adapter:
+        if len(tokenizer) > rows:  # trained with tokens of its own, whose rows it brings
+            model.resize_token_embeddings(len(tokenizer))
+        model = adapter.attach(model, Path(checkpoint.adapter))
+    elif len(tokenizer) > rows:
         raise FthallError(
             f"{checkpoint.location}: its tokenizer has {len(tokenizer)} tokens, its weights only {rows}; "
             "save the tokenizer the model was trained with beside it"
@@ -132,11 +169,16 @@ def save(model: Any, tokenizer: Any, folder: Path, state: dict[str, Any] | None 
 def weights_sha256(checkpoint: Checkpoint) -> str:
     """One digest of all tensors: names, types, shapes and bytes, whatever the files are called or how they are split.
 
+    Of a base with an adapter: a digest of both digests.
+
     Raises:
         FthallError: no safetensors files can be found.
     """
     from safetensors import safe_open
 
+    if checkpoint.adapter:
+        both = weights_sha256(checkpoint.base) + weights_sha256(Checkpoint(checkpoint.adapter))
+        return hashlib.sha256(both.encode()).hexdigest()
     folder = Path(checkpoint.location)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download

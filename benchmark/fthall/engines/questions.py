@@ -7,10 +7,10 @@ import contextlib
 import io
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from fthall.answers import first_line, judge
+from fthall.bases import Checkpoint, load
 from fthall.engines.engine import Engine
 from fthall.paths import tasks_dir
 from fthall.prompts import ask
@@ -48,7 +48,7 @@ def evaluate(
 
 
 def lm_eval_answers(
-    checkpoint: Path | str,
+    checkpoint: Checkpoint,
     track: str,
     *,
     dtype: str = "float32",
@@ -59,7 +59,7 @@ def lm_eval_answers(
     """Evaluate a checkpoint with lm-evaluation-harness on the tasks of a track.
 
     Args:
-        checkpoint: what lm-eval's ``pretrained`` takes.
+        checkpoint: lm-eval loads it itself, but for an adapter, which is put into its base before.
         track: name of a track, or a release's folder.
         dtype: of the weights; in float32 answers do not hang on the batch they are asked in.
         batch_size: of lm-eval; by default what suits the device.
@@ -76,12 +76,16 @@ def lm_eval_answers(
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns once a task of what it was asked to do
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    given: dict[str, Any] = {"pretrained": checkpoint.location, "revision": checkpoint.revision or "main"}
+    if checkpoint.adapter:
+        model, tokenizer = load(checkpoint, dtype=dtype, device=device)
+        given = {"pretrained": model, "tokenizer": tokenizer}
     manager = TaskManager(include_path=str(tasks_dir()), include_defaults=False, metadata={"track": track})
     with contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
         # What `lm_eval` itself runs, but for its survey of the machine, which takes seconds and calls git.
         found = lm_evaluate(
             lm=HFLM(
-                pretrained=str(checkpoint),
+                **given,
                 dtype=dtype,
                 batch_size=batch_size or (64 if device == "cpu" else 512),
                 device=device,

@@ -6,7 +6,7 @@ asked again. Ray is an extra: ``pip install fthall[ray]``.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -31,6 +31,7 @@ class Spec:
     dtype: str
     batch_size: int = 96
     tensor_parallel: int = 1
+    adapter: str | None = None
 
 
 def start(spec: Spec) -> Engine:
@@ -39,11 +40,18 @@ def start(spec: Spec) -> Engine:
     Raises:
         FthallError: the model cannot be loaded, or the engine is not installed.
     """
+    if spec.engine == "vllm" and spec.adapter:
+        raise FthallError(
+            f"the engine vllm is not given adapters here; take --engine hf, or merge {spec.adapter} into its base "
+            "(peft: merge_and_unload) and name the merged folder"
+        )
     if spec.engine == "vllm":
         from fthall.engines.vllm import VllmEngine
 
         return VllmEngine(spec.location, dtype=spec.dtype, revision=spec.revision, tensor_parallel=spec.tensor_parallel)
-    model, tokenizer = bases.load(bases.find(spec.location, spec.revision), dtype=spec.dtype)
+    model, tokenizer = bases.load(
+        replace(bases.find(spec.location, spec.revision), adapter=spec.adapter), dtype=spec.dtype
+    )
     if spec.engine == "generate":
         from fthall.engines.plain import GenerateEngine
 

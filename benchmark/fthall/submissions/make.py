@@ -98,7 +98,7 @@ def from_run(
             f"{place} is a run on another release than {release.track} has now; delete it and run it again"
         )
     run, training = Run(**info["run"]), Training(**info["training"])
-    answers, _ = lm_eval_answers(place / "checkpoint", track_argument, quiet=True)
+    answers, _ = lm_eval_answers(bases.Checkpoint(str(place / "checkpoint")), track_argument, quiet=True)
     bases.free_memory()
     during = read_answers(place / "answers.jsonl")
     compared = [({a.fact_id: a.outcome for a in during[s]}, {a.fact_id: a.outcome for a in answers[s]}) for s in Split]
@@ -173,8 +173,9 @@ def from_checkpoint(model: str, card_file: Path, out: Path, *, revision: str | N
     if folder.exists():
         raise FthallError(f"{folder} exists; delete it or give the card another entry or seed")
     checkpoint = bases.find(model, revision)
+    bases.check_base(checkpoint, release.manifest["base"], release.track)
     bases.load(checkpoint, device="cpu")  # one clear line if it cannot be, or its vocabulary does not fit
-    answers, _ = lm_eval_answers(checkpoint.location, release.track)
+    answers, _ = lm_eval_answers(checkpoint, release.track)
     write_submission(
         folder, card=card, answers=answers, trajectory=[], agreement=None, train_seconds=None, release=release
     )

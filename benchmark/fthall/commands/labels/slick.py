@@ -99,6 +99,7 @@ def run(options: argparse.Namespace) -> None:
         options.dtype,
         options.batch_size,
         options.tensor_parallel,
+        checkpoint.adapter,
     )
     if options.workers:
         ray = {"address": options.ray, "gpus": options.gpus_per_worker, "cpus": options.cpus_per_worker}

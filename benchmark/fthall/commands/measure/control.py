@@ -88,7 +88,7 @@ def _model_control(options: argparse.Namespace, release: "Release") -> dict[str,
             release,
             model,
             tokenizer,
-            lm_eval=lambda: lm_eval_answers(checkpoint.location, options.track, dtype=options.dtype, quiet=True)[0],
+            lm_eval=lambda: lm_eval_answers(checkpoint, options.track, dtype=options.dtype, quiet=True)[0],
         )
     from fthall.engines.hf import HfEngine
 

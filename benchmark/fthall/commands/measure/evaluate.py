@@ -13,7 +13,7 @@ HELP = "ask a checkpoint the questions of a track (fast; lm-eval is the judge)"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     parser.set_defaults(run=run)
-    parser.add_argument("model", help="folder or Hugging Face id")
+    parser.add_argument("model", help="folder or Hugging Face id, of a model or of a PEFT adapter")
     parser.add_argument("--track", default=TRACK)
     parser.add_argument("--out", type=Path, help="write every answer here (JSON lines)")
     base_options(parser, "the model", "float32")
@@ -31,7 +31,9 @@ def run(options: argparse.Namespace) -> None:
 
     quiet()
     release = splits.load(options.track)
-    model, tokenizer = bases.load(bases.find(options.model, options.revision), dtype=options.dtype)
+    checkpoint = bases.find(options.model, options.revision)
+    bases.check_base(checkpoint, release.manifest["base"], release.track)
+    model, tokenizer = bases.load(checkpoint, dtype=options.dtype)
     with display() as progress:
         advance = bar(progress, options.track, sum(len(facts) for facts in release.splits.values()))
         answers = evaluate(HfEngine(model, tokenizer, batch_size=options.batch_size), release, on_answers=advance)
