@@ -30,6 +30,7 @@ OTHERS = {
     "relabelled": "known, told otherwise",
     "uuid": "made up, UUID-like",
 }
+CLOSE = {"name": "made up, name-like", "name-close": "the same, every name close to a held-out one"}
 NAMES = {"sft-known": "known facts alone", "sft": "SFT", "self-distill": "self-distillation"}
 OVERLAPS = {
     "name overlap, trigrams": "its name is like a new one (trigrams)",
@@ -55,8 +56,9 @@ def learned(found: Results, arm: str, entry: str = "sft") -> str:
 
 def tables() -> dict[str, list[str]]:
     """The rows of each table, as Markdown."""
-    keys, large, dose, controls = (
-        read(STUDIES / f"why-{name}.json") for name in ("keys-gpu", "keys-gpu-large", "dose-gpu", "controls-gpu")
+    keys, large, dose, controls, close = (
+        read(STUDIES / f"why-{name}.json")
+        for name in ("keys-gpu", "keys-gpu-large", "dose-gpu", "controls-gpu", "controls-close")
     )
     of_keys = [
         f"| {size:,} | {method} | {learned(found, f'name-{size}', entry)} | {learned(found, f'uuid-{size}', entry)} |"
@@ -76,11 +78,14 @@ def tables() -> dict[str, list[str]]:
     more = controls.apart(("real", "sft-known"), ("known-600", "sft-known"))
     of_controls = [f"| known, as it knows them |  | {told(more)} |"]
     of_controls += [f"| {name} | {learned(controls, arm)} |" for arm, name in OTHERS.items()]
+    nearer = close.apart(("name", "sft"), ("name-close", "sft"))
+    of_close = [f"| {name} | {learned(close, arm)} |" for arm, name in CLOSE.items()]
     return {
         "keys": of_keys,
         "values": of_values,
         "dose": of_dose,
         "controls": of_controls,
+        "close": [*of_close, f"| the second more than the first |  | {told(nearer)} |"],
         "drift": drift(trace.read(STUDIES / "why-drift.json")),
         "items": items(
             read_json(STUDIES / "why-overlap.json")["rows"], trace.read(STUDIES / "why-drift.json")["correlations"]
