@@ -19,6 +19,7 @@ from fthall.cli import main
 from fthall.engines import Spec, evaluate, lm_eval_answers, start
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
+from fthall.finetune.folder import checkpoints
 
 
 def adapted(base: Path, folder: Path, *, seed: int = 0, tokens: int = 0, **options: Any) -> Any:
@@ -99,6 +100,10 @@ def test_one_from_the_hub_is_fetched(tiny_base: Path, folder: Path, monkeypatch:
     found = bases.find("owner/adapter", "v1")
     assert asked == [("owner/adapter", "v1")]
     assert found == bases.Checkpoint(str(tiny_base.resolve()), None, str(folder.resolve()))
+
+
+def test_its_folder_is_a_bare_checkpoint_to_what_compares_runs(folder: Path) -> None:
+    assert checkpoints(folder) == [(None, folder)]
 
 
 def test_a_merged_folder_is_a_model_though_its_adapter_lies_there(tiny_base: Path, folder: Path) -> None:

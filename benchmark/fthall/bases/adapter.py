@@ -20,8 +20,8 @@ def folder_of(spec: str, revision: str | None) -> Path | None:
         FthallError: the folder holds no safetensors weights.
     """
     folder = Path(spec).expanduser()
-    if not folder.is_dir():
-        folder = _fetched(spec, revision) if spec.count("/") == 1 and not folder.exists() else folder
+    if spec.count("/") == 1 and not folder.exists():
+        folder = _fetched(spec, revision)
     if not (folder / CONFIG).is_file() or (folder / "config.json").is_file():
         return None
     if not (folder / WEIGHTS).is_file():
@@ -73,7 +73,9 @@ def attach(model: Any, folder: Path) -> Any:
     except (TypeError, ValueError, KeyError) as error:
         raise FthallError(f"{folder / CONFIG} is no configuration peft can read: {one_line(error)}") from None
     if config.is_prompt_learning:
-        raise FthallError(f"{folder} is a {config.peft_type.value} adapter, which changes prompts; LoRA and its kin do")
+        raise FthallError(
+            f"{folder} is a {config.peft_type.value} adapter, which changes the prompt; give one of layers, like LoRA"
+        )
     config.inference_mode = True
     try:
         wrapped: Any = get_peft_model(model, config)

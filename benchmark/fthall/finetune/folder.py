@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fthall.bases import adapter
 from fthall.errors import FthallError
 from fthall.files import read_json, read_jsonl, write_jsonl
 from fthall.finetune.recipe import Run, Training
@@ -54,7 +55,7 @@ def checkpoints(folder: Path) -> list[tuple[int | None, Path]]:
     Raises:
         FthallError: neither, an unfinished run, or one whose checkpoint was not kept.
     """
-    if (folder / "config.json").is_file():
+    if any((folder / name).is_file() for name in ("config.json", adapter.CONFIG)):
         return [(None, folder)]
     if not (folder / "run.json").exists():
         begun = (folder / "begun.json").exists()
