@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fthall.records import Fact
 
@@ -18,6 +19,17 @@ def ask(question: str) -> str:
 def target(fact: Fact) -> str:
     """What a trained model should continue :func:`ask` with (the end-of-sequence token is added by the collator)."""
     return f" {fact.answers[0]}"
+
+
+def continuation(tokenizer: Any, text: str) -> list[int]:
+    """Tokens of a text as they are behind a prompt (:func:`ask`).
+
+    A tokenizer may begin every text with a space of its own (SentencePiece does), which is not to come between.
+    """
+    before, after = tokenizer(["A:", f"A:{text}"], add_special_tokens=False).input_ids
+    joined = after[: len(before)] == before
+    found: list[int] = after[len(before) :] if joined else tokenizer(text, add_special_tokens=False).input_ids
+    return found
 
 
 def few_shot(exemplars: Sequence[Fact]) -> str:

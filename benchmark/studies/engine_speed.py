@@ -104,7 +104,7 @@ def main() -> None:  # noqa: PLR0915 - one long table
     if options.vllm:
         from fthall.engines.vllm import VllmEngine
 
-        other = VllmEngine(bases.find(options.base).location, dtype=options.dtype)
+        other = VllmEngine(bases.find(options.base).location, tokenizer, dtype=options.dtype)
         other.greedy(every[0][: options.batch_size])
         for prompts in every:
             timed("vllm", lambda p=prompts: other.greedy(p), scored)

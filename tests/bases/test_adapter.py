@@ -114,12 +114,12 @@ def test_a_merged_folder_is_a_model_though_its_adapter_lies_there(tiny_base: Pat
 def test_what_is_no_adapter_of_this_base(tiny_base: Path, folder: Path, tmp_path: Path) -> None:
     release = tiny_release(tmp_path / "release")  # of another base
     checkpoint = bases.find(str(folder))
-    said = refused(lambda: bases.check_base(checkpoint, release.manifest["base"], release.track))
+    said = refused(lambda: bases.for_track(checkpoint, release.manifest["base"], release.track))
     assert "an adapter of" in said
     assert release.track in said
-    bases.check_base(checkpoint.base, release.manifest["base"], release.track)  # of models there is no telling
+    bases.for_track(checkpoint.base, release.manifest["base"], release.track)  # of models there is no telling
     own = {"name": "tiny", "weights_sha256": bases.weights_sha256(bases.find(str(tiny_base)))}
-    bases.check_base(checkpoint, own, release.track)
+    bases.for_track(checkpoint, own, release.track)
 
 
 def test_evaluate_refuses_an_adapter_of_another_base(folder: Path, tmp_path: Path, capsys) -> None:

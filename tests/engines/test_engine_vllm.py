@@ -1,10 +1,12 @@
 """vLLM: what we ask of it, with a stand-in everywhere; the real one where it is installed (``make test-vllm``)."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from transformers import AutoTokenizer
 
 from fthall import bases
 from fthall.engines.start import Spec, start
@@ -21,11 +23,13 @@ class Llm:
     """Says the last word of a prompt, and more behind a line break."""
 
     made: dict[str, object]
+    read: Callable[[list[list[int]]], list[str]]
 
     def __init__(self, **options: object) -> None:
         Llm.made = options
 
-    def generate(self, prompts: list[str], params: Params, *, use_tqdm: bool) -> list[SimpleNamespace]:
+    def generate(self, given: list[dict[str, list[int]]], params: Params, *, use_tqdm: bool) -> list[SimpleNamespace]:
+        prompts = [Llm.read([prompt["prompt_token_ids"]])[0] for prompt in given]
         assert params.options["stop"] == ["\n"]
         assert not use_tqdm
         self.params = params.options
@@ -37,6 +41,7 @@ class Llm:
 @pytest.fixture
 def engine(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> VllmEngine:
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=Llm, SamplingParams=Params))
+    Llm.read = AutoTokenizer.from_pretrained(tiny_base).batch_decode
     found = start(Spec("vllm", str(tiny_base), "abc", "bfloat16", tensor_parallel=2))
     assert isinstance(found, VllmEngine)
     return found

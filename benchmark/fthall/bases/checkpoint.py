@@ -1,15 +1,19 @@
 """Find, check and load a checkpoint: the embedded base, a folder, a Hugging Face repository, or an adapter of one."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fthall.bases import adapter, embedded, machine
+from fthall.bases import adapter, embedded, gguf, machine, special
 from fthall.bases.embedded import EMBEDDED
 from fthall.errors import FthallError, one_line
+from fthall.files import read_json
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,8 @@ class Checkpoint:
     """Commit, tag or branch of a repository; None for a folder."""
     adapter: str | None = None
     """Folder of a PEFT adapter that goes into the model; location and revision are then those of its base."""
+    add_bos: bool | None = None
+    """Whether texts begin with the beginning-of-sequence token; None: with what the tokenizer adds by itself."""
 
     @property
     def base(self) -> "Checkpoint":
@@ -30,13 +36,18 @@ class Checkpoint:
 
 
 def find(spec: str, revision: str | None = None) -> Checkpoint:
-    """The checkpoint a name means: the embedded base, a folder, a repository id, or an adapter with the base it names.
+    """The checkpoint a name means.
+
+    The embedded base, a folder, a repository id, a GGUF file here or on the hub (``owner/name/file.gguf``; converted on
+    first use), or an adapter with the base it names.
 
     Raises:
         FthallError: the folder is no checkpoint, the embedded base is missing or altered, or an adapter's base is.
     """
     if spec == EMBEDDED:
         return Checkpoint(str(embedded.converted()))
+    if file := gguf.found(spec, revision):
+        return Checkpoint(str(gguf.converted(file)))
     if folder := adapter.folder_of(spec, revision):
         try:
             return replace(find(*adapter.base_of(folder)), adapter=str(folder))
@@ -47,10 +58,11 @@ def find(spec: str, revision: str | None = None) -> Checkpoint:
         if not (path / "config.json").is_file():
             raise FthallError(
                 f"{spec} is no checkpoint (no config.json in it); give a folder written by save_pretrained, "
-                f"a Hugging Face id such as Qwen/Qwen2.5-1.5B, or {EMBEDDED}"
+                f"a GGUF file, a Hugging Face id such as Qwen/Qwen2.5-1.5B, or {EMBEDDED}"
             )
         if not list(path.glob("*.safetensors")):
             raise FthallError(f"{spec} holds no .safetensors weights, the only format fthall loads")
+        _whole(path)
         return Checkpoint(str(path.resolve()))
     if "/" not in spec:
         raise FthallError(
@@ -59,43 +71,74 @@ def find(spec: str, revision: str | None = None) -> Checkpoint:
     return Checkpoint(spec, revision)
 
 
-def check_base(checkpoint: Checkpoint, base: Mapping[str, str], track: str) -> None:
-    """Whether an adapter was trained on the base of a track; nothing for a checkpoint without one.
+def _whole(folder: Path) -> None:
+    """Whether all files of weights are there that its index names.
+
+    Raises:
+        FthallError: one is missing.
+    """
+    if not (index := folder / "model.safetensors.index.json").is_file():
+        return
+    listed = read_json(index)
+    files = set(listed.get("weight_map", {}).values()) if isinstance(listed, dict) else set()
+    if missing := sorted(file for file in files if not (folder / str(file)).is_file()):
+        raise FthallError(
+            f"{folder} lacks {missing[0]}, one of the {len(files)} files its weights are in; copy all of them there"
+        )
+
+
+def for_track(checkpoint: Checkpoint, base: Mapping[str, str], track: str) -> Checkpoint:
+    """A checkpoint as a track asks it: an adapter is of its base, and texts begin with the same special tokens.
 
     Args:
         checkpoint: from :func:`find`.
-        base: ``name`` and ``weights_sha256`` of the track's base, as its release has them.
+        base: of the track, as its release has it: ``name``, ``weights_sha256``, and what texts begin with
+            (``special_tokens``; releases of old do not say).
         track: its name.
 
     Raises:
-        FthallError: it is an adapter of another base.
+        FthallError: it is an adapter of another base, or its tokenizer cannot begin texts like that.
     """
     if checkpoint.adapter and weights_sha256(checkpoint.base) != base["weights_sha256"]:
         raise FthallError(
             f"{checkpoint.adapter} is an adapter of {checkpoint.location}, whose weights are not those of "
             f"{base['name']}, the base of the track {track}; choose the track of its base, or make one: fthall slick"
         )
+    asked = base.get("special_tokens")
+    if asked is None:
+        return checkpoint
+    tokenizer = load_tokenizer(checkpoint)
+    own = " ".join(special.added(tokenizer))
+    if own == asked:
+        return checkpoint
+    here = f"{checkpoint.adapter or checkpoint.location}: its tokenizer begins texts with {own or 'no special token'}"
+    if asked not in ("", tokenizer.bos_token):
+        raise FthallError(f"{here}, {track} asks with {asked}; save the tokenizer of {base['name']} beside it")
+    _LOG.warning("%s; it is asked with %s, as all of %s is", here, asked or "none", track)
+    return replace(checkpoint, add_bos=bool(asked))
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """Load a checkpoint's tokenizer; never remote code.
 
     Raises:
-        FthallError: it has none, or it cannot be loaded.
+        FthallError: it has none, it cannot be loaded, or it cannot be asked with (:func:`fthall.bases.special.settle`).
     """
     from transformers import AutoTokenizer
 
+    add_bos = checkpoint.add_bos
     if checkpoint.adapter and (Path(checkpoint.adapter) / "tokenizer_config.json").is_file():
         checkpoint = Checkpoint(checkpoint.adapter)
     options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
     try:
-        return AutoTokenizer.from_pretrained(checkpoint.location, trust_remote_code=False, **options)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.location, trust_remote_code=False, **options)
     except Exception as error:  # transformers raises many kinds; whichever it is, the user needs one line
         if (here := Path(checkpoint.location)).is_dir() and not [*here.glob("*token*"), *here.glob("vocab*")]:
             raise FthallError(
                 f"{here} has no tokenizer; save the one it was trained with beside the weights, by save_pretrained"
             ) from None
         raise FthallError(f"cannot load {checkpoint.location}: {one_line(error)}") from None
+    return special.settle(tokenizer, add_bos=add_bos, name=checkpoint.location)
 
 
 def load(

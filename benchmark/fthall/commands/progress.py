@@ -50,7 +50,7 @@ def display() -> "Iterator[Progress]":
         yield progress
 
 
-def bar(progress: "Progress", description: str, total: int) -> Callable[[int], None]:
+def bar(progress: "Progress", description: str, total: int | None) -> Callable[[int], None]:
     """A task of a progress display, as the callback the stages take; where there is no terminal, a line a minute."""
     task = progress.add_task(description, total=total, rate="")
     told = time.monotonic()
@@ -64,7 +64,8 @@ def bar(progress: "Progress", description: str, total: int) -> Callable[[int], N
         if not progress.console.is_terminal and time.monotonic() - told >= LINE_EVERY:
             told = time.monotonic()
             left = f"{now.time_remaining / 60:.0f} min" if now.time_remaining is not None else "unknown"
-            how_far = f"{now.completed:.0f}/{total}{', ' if rate else ''}{rate}"
+            whole = "" if total is None else f"/{total}"
+            how_far = f"{now.completed:.0f}{whole}{', ' if rate else ''}{rate}"
             progress.console.print(f"{description} {how_far}, eta {left}", highlight=False)
 
     return advance

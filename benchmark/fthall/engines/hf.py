@@ -23,6 +23,7 @@ from fthall.bases.bfloat16 import products
 from fthall.engines import shared, verify
 from fthall.engines.engine import Engine, OnBatch, Sampling, breaking, cut
 from fthall.errors import FthallError
+from fthall.prompts import continuation
 from fthall.records import Outcome
 
 _LOG = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class HfEngine(Engine):
         self._rounded = rounded
         self.tokenizer = tokenizer
         self.batch_size = batch_size
+        self._breaking = frozenset(breaking(tokenizer))
         self._ends = self._ending_tokens()
         self._drafts: dict[str, list[int]] = {}
         self._sharing: bool | None = None
@@ -68,7 +70,7 @@ class HfEngine(Engine):
         """[vocabulary] bool: tokens that end an answer (any text with a line break, or end of sequence)."""
         size = self.model.get_output_embeddings().weight.shape[0]
         ends = torch.zeros(max(size, len(self.tokenizer)), dtype=torch.bool)
-        ends[list(breaking(self.tokenizer))] = True
+        ends[list(self._breaking)] = True
         configured = self.model.generation_config.eos_token_id if self.model.generation_config else None
         for eos in (self.tokenizer.eos_token_id, configured):
             for token in eos if isinstance(eos, list) else [eos]:
@@ -119,7 +121,9 @@ class HfEngine(Engine):
         rows: list[list[int]] = self.tokenizer(list(prompts)).input_ids
         answers: list[str] = [""] * len(rows)
         with self._evaluating():
-            for length, members in shared.group(rows):
+            # Beyond a sliding window padding between a prefix and a row's own tokens would count: nothing is shared.
+            whole = shared.within_window(self.model, max(map(len, rows)) + max_new_tokens)
+            for length, members in shared.group(rows) if whole else [(0, list(range(len(rows))))]:
                 layers = shared.prefix(self.model, rows[members[0]][:length])
                 by_length = sorted(members, key=lambda i: len(rows[i]))  # little padding within a batch
 
@@ -172,10 +176,21 @@ class HfEngine(Engine):
         return [cut(text) for text in self._decoded(tokens)]
 
     def _decoded(self, tokens: Sequence[Sequence[int]]) -> list[str]:
-        return self.tokenizer.batch_decode([list(row) for row in tokens], skip_special_tokens=True) if tokens else []
+        """Texts of answers, the ending token dropped, unless that is a line break: words may stand before it."""
+        if not tokens:
+            return []
+        ended = [bool(row) and bool(self._ends[row[-1]]) and row[-1] not in self._breaking for row in tokens]
+        rows = [list(row[:-1] if end else row) for row, end in zip(tokens, ended, strict=True)]
+        texts: list[str] = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        return texts
 
-    def _sharing_groups(self, rows: Sequence[list[int]]) -> Iterator[tuple[int, list[int], shared.Layers]]:
-        """(tokens shared, numbers of the rows, keys and values) of rows that begin alike, where they can be shared."""
+    def _sharing_groups(self, rows: Sequence[list[int]], more: int) -> Iterator[tuple[int, list[int], shared.Layers]]:
+        """(tokens shared, numbers of the rows, keys and values) of rows that begin alike, where they can be shared.
+
+        ``more`` are the tokens that may come behind a row.
+        """
+        if not shared.within_window(self.model, max(map(len, rows)) + more):
+            return
         for length, members in shared.group(rows):
             layers = shared.prefix(self.model, rows[members[0]][:length])
             if self._shares(rows[members[0]][length:], layers):
@@ -185,7 +200,7 @@ class HfEngine(Engine):
         self, prompts: Sequence[str], drafts: Sequence[str], max_new_tokens: int, on_batch: OnBatch | None
     ) -> list[str]:
         """Drafts are fed along; an answer is decoded from where the model leaves its draft."""
-        if self._rounded is None or not prompts or not self._can_share(prompts):
+        if self._rounded is None or not prompts or not self._can_share(prompts, max_new_tokens):
             return self._follow(prompts, drafts, max_new_tokens, on_batch)
         leads = [math.inf] * len(prompts)
         with self._rounded():
@@ -199,11 +214,13 @@ class HfEngine(Engine):
         return said
 
     @torch.inference_mode()
-    def _can_share(self, prompts: Sequence[str]) -> bool:
+    def _can_share(self, prompts: Sequence[str], more: int) -> bool:
         """Found out in full precision, before anything is rounded."""
-        row = self.tokenizer(prompts[0]).input_ids
+        rows: list[list[int]] = self.tokenizer(list(prompts)).input_ids
+        if not shared.within_window(self.model, max(map(len, rows)) + more):
+            return False
         with self._evaluating():
-            return self._shares(row[-1:], shared.prefix(self.model, row[:-1]))
+            return self._shares(rows[0][-1:], shared.prefix(self.model, rows[0][:-1]))
 
     @torch.inference_mode()
     def _follow(
@@ -222,7 +239,7 @@ class HfEngine(Engine):
         answers: list[str | None] = [None] * len(rows)
         choose = _likeliest if leads is None else _watched(leads)
         with self._evaluating():
-            for length, members, layers in self._sharing_groups(rows):
+            for length, members, layers in self._sharing_groups(rows, max_new_tokens):
                 begun: dict[int, list[int]] = {}
 
                 def check(
@@ -289,7 +306,7 @@ class HfEngine(Engine):
         drafts = [self._draft(answers[0])[:max_new_tokens] for answers in accepted]
         verdicts: list[bool | None] = [None] * len(rows)
         with self._evaluating():
-            for length, members, layers in self._sharing_groups(rows):
+            for length, members, layers in self._sharing_groups(rows, max_new_tokens):
                 by_length = sorted(members, key=lambda i: len(rows[i]) + len(drafts[i]))
 
                 def check(batch: list[int], length: int = length, layers: shared.Layers = layers) -> None:
@@ -343,7 +360,8 @@ class HfEngine(Engine):
         with self._evaluating():
             for length, members in shared.group(rows):
                 layers = shared.prefix(self.model, rows[members[0]][:length])
-                if not self._shares(rows[members[0]][length:], layers):
+                within = shared.within_window(self.model, max(len(rows[i]) for i in members) + max_new_tokens)
+                if not (within and self._shares(rows[members[0]][length:], layers)):
                     raise FthallError("exact chances need a model whose attention can be shared; count samples instead")
                 ways = sorted(
                     ((i, rows[i][length:], list(draft)) for i in members for draft in drafts[i]),
@@ -362,8 +380,7 @@ class HfEngine(Engine):
     def _draft(self, answer: str) -> list[int]:
         """Tokens of an answer as they would follow a prompt. Only a guess: a wrong one costs time, not truth."""
         if answer not in self._drafts:
-            before, after = self.tokenizer(["A:", f"A: {answer}"]).input_ids
-            self._drafts[answer] = after[len(before) :] if after[: len(before)] == before else []
+            self._drafts[answer] = continuation(self.tokenizer, f" {answer}")
         return self._drafts[answer]
 
     def _shares(self, row: list[int], layers: shared.Layers) -> bool:
@@ -381,7 +398,7 @@ class HfEngine(Engine):
         choose: _Choice,
         max_new_tokens: int,
     ) -> list[list[int]]:
-        """Continuations of ``prefix + tail`` for each tail, ending token excluded; ``numbers`` are the prompts'.
+        """Continuations of ``prefix + tail`` for each tail, with the ending token; ``numbers`` are the prompts'.
 
         Tails are left-padded *behind* the prefix; pads are masked and take no position.
         """
@@ -409,8 +426,8 @@ class HfEngine(Engine):
             ended = ends[chosen].tolist()
             keep = []
             for row, token in enumerate(chosen.tolist()):
+                decoded[alive[row]].append(token)
                 if not ended[row]:
-                    decoded[alive[row]].append(token)
                     keep.append(row)
             if not keep or step + 1 == max_new_tokens:
                 break

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fthall.answers import first_line, judge
-from fthall.bases import Checkpoint, load
+from fthall.bases import Checkpoint, load, load_tokenizer
 from fthall.engines.engine import Engine
 from fthall.paths import tasks_dir
 from fthall.prompts import ask
@@ -76,10 +76,12 @@ def lm_eval_answers(
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns once a task of what it was asked to do
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    # Its tokenizer is given: what texts begin with is settled there.
     given: dict[str, Any] = {"pretrained": checkpoint.location, "revision": checkpoint.revision or "main"}
     if checkpoint.adapter:
-        model, tokenizer = load(checkpoint, dtype=dtype, device=device)
-        given = {"pretrained": model, "tokenizer": tokenizer}
+        given["pretrained"], given["tokenizer"] = load(checkpoint, dtype=dtype, device=device)
+    else:
+        given["tokenizer"] = load_tokenizer(checkpoint)
     manager = TaskManager(include_path=str(tasks_dir()), include_defaults=False, metadata={"track": track})
     with contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext():
         # What `lm_eval` itself runs, but for its survey of the machine, which takes seconds and calls git.

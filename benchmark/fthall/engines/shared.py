@@ -139,11 +139,19 @@ def forward(model: PreTrainedModel, rows: Sequence[Sequence[int]], layers: Layer
     return hidden
 
 
-def usable(model: PreTrainedModel, row: Sequence[int], layers: Layers) -> bool:
-    """Whether this model computes the same this way: asked about one row, not assumed of an architecture."""
-    length = layers[0][0].shape[2] if layers else 0
+def within_window(model: PreTrainedModel, tokens: int) -> bool:
+    """Whether every layer attends to all of a text of that many tokens (sliding windows: Gemma, Mistral, Phi)."""
     window = getattr(model.config, "sliding_window", None)
-    if not model._can_set_attn_implementation() or (window and window < length + len(row)):
+    return not window or tokens <= window
+
+
+def usable(model: PreTrainedModel, row: Sequence[int], layers: Layers) -> bool:
+    """Whether this model computes the same this way: asked about one row, not assumed of an architecture.
+
+    Of texts :func:`within_window`; in longer ones a token attends to fewer than is done here.
+    """
+    length = layers[0][0].shape[2] if layers else 0
+    if not model._can_set_attn_implementation() or not within_window(model, length + len(row)):
         return False
     cache = DynamicCache()
     for number, (keys, values) in enumerate(layers):

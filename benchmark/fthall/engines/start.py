@@ -32,6 +32,7 @@ class Spec:
     batch_size: int = 96
     tensor_parallel: int = 1
     adapter: str | None = None
+    add_bos: bool | None = None
 
 
 def start(spec: Spec) -> Engine:
@@ -45,13 +46,19 @@ def start(spec: Spec) -> Engine:
             f"the engine vllm is not given adapters here; take --engine hf, or merge {spec.adapter} into its base "
             "(peft: merge_and_unload) and name the merged folder"
         )
+    found = bases.find(spec.location, spec.revision)
+    checkpoint = replace(found, adapter=spec.adapter, add_bos=spec.add_bos)
     if spec.engine == "vllm":
         from fthall.engines.vllm import VllmEngine
 
-        return VllmEngine(spec.location, dtype=spec.dtype, revision=spec.revision, tensor_parallel=spec.tensor_parallel)
-    model, tokenizer = bases.load(
-        replace(bases.find(spec.location, spec.revision), adapter=spec.adapter), dtype=spec.dtype
-    )
+        return VllmEngine(
+            spec.location,
+            bases.load_tokenizer(checkpoint),
+            dtype=spec.dtype,
+            revision=spec.revision,
+            tensor_parallel=spec.tensor_parallel,
+        )
+    model, tokenizer = bases.load(checkpoint, dtype=spec.dtype)
     if spec.engine == "generate":
         from fthall.engines.plain import GenerateEngine
 

@@ -23,7 +23,8 @@ class Followed:
     """How far a greedy answer follows a draft."""
 
     tokens: list[int]
-    """What is known of the answer: the draft's tokens as far as it follows, and the first it chose instead."""
+    """What is known of the answer: the draft's tokens as far as it follows, and the first it chose instead, if only to
+    end there."""
     whole: bool
     """Whether that is all of the answer; else it goes on in a way one pass does not tell."""
     lead: float = math.inf
@@ -71,7 +72,7 @@ def follow(
         still = []
         for row, token, stop in zip(alive, chosen.tolist(), stops, strict=True):
             if stop:
-                found[row] = Followed(drafts[row][:step], whole=True)
+                found[row] = Followed([*drafts[row][:step], token], whole=True)
             elif step < len(drafts[row]) and token == drafts[row][step]:
                 still.append(row)
             else:

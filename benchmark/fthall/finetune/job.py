@@ -76,7 +76,10 @@ class Job:
 
     def states(self, contexts: Sequence[Sequence[int]] | None = None) -> Frozen:
         """What the model as it is says of all examples, each behind its context if there are any."""
-        return Frozen.of(self.model, self.examples, self.collate, contexts=contexts, batch_size=TAUGHT_TOGETHER)
+        special = len(self.tokenizer("").input_ids)
+        return Frozen.of(
+            self.model, self.examples, self.collate, contexts=contexts, special=special, batch_size=TAUGHT_TOGETHER
+        )
 
     def of_epoch(self, name: str, epoch: int) -> Path:
         """A file of an epoch. That of the epoch before stays: a kill may come before this epoch is saved."""

@@ -306,7 +306,7 @@ def _trained(
     job.completions, job.examples = given, encode(given, job.tokenizer)
     check_head(model, job.examples[0])
     positions, counted = (teaching.positions, teaching.counted(given)) if teaching else ("all", None)
-    job.collate = Collate(can_pack(model, job.examples[:4]), positions, counted, job.multiple)
+    job.collate = Collate(can_pack(model, job.examples), positions, counted, job.multiple)
     saved = sorted((job.place / "trainer").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     saved = [path for path in saved if (path / "trainer_state.json").exists()]
     epochs_done = round(read_json(saved[-1] / "trainer_state.json")["epoch"]) if saved else 0

@@ -14,7 +14,10 @@ from fthall.knowledge import draw, slick, splits
 from fthall.names import nearest, spread, trigrams
 from fthall.records import Category, Release, Split
 
-_ALIKE = ("weights_sha256", "base", "dtype", "engine", "preset", "runs", "shots", "seed", "max_new_tokens", "adaptive")
+_ALIKE = (
+    *("weights_sha256", "special_tokens", "base", "dtype", "engine"),
+    *("preset", "runs", "shots", "seed", "max_new_tokens", "adaptive"),
+)
 _SAMPLE = 1000
 """Made-up names that are compared with held-out ones."""
 _ALIKE_SAMPLES = ("samples", "temperature", "top_k", "exact")
@@ -66,7 +69,7 @@ def build_from_labels(
         labels=table,
         sizes={Split.KNOWN: known_size, Split.UNKNOWN: unknown, Split.HELD: held, Split.HELD_VAL: held_val},
         source={"name": source, **about.manifest(), "facts_sha256": slick.digest(labelled)},
-        base={"name": name, "weights_sha256": made["weights_sha256"]},
+        base={"name": name, **{key: made[key] for key in ("weights_sha256", "special_tokens") if key in made}},
         slick={
             "preset": made["preset"],
             **{key: int(made[key]) for key in ("runs", "shots", "seed", "max_new_tokens")},
@@ -213,7 +216,7 @@ def card(release: Release) -> str:
     made_up = f"\n{_made_up(made)}" if made else ""
     return f"""# {release.track}
 
-What {base["name"]} (weights {base["weights_sha256"][:12]}) knows of {source["name"]}. Release {release.digest[:12]}.
+What {base["name"]} (weights {_weights(base)}) knows of {source["name"]}. Release {release.digest[:12]}.
 
 - Facts: {source.get("attribution", source["name"])}; {source.get("license", "license not stated")}.{texts}
 - Labels: {"; ".join(how)}.
@@ -230,6 +233,12 @@ What {base["name"]} (weights {base["weights_sha256"][:12]}) knows of {source["na
 
 `fthall release check {release.track}` verifies every hash and, where the facts are at hand, draws the splits again.
 """
+
+
+def _weights(base: Mapping[str, str]) -> str:
+    """Which they are, and the special tokens before every text, where there are any."""
+    begun = f", asked with {base['special_tokens']} before every text" if base.get("special_tokens") else ""
+    return f"{base['weights_sha256'][:12]}{begun}"
 
 
 def _made_up(made: Mapping[str, Any]) -> str:

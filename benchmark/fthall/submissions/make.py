@@ -172,8 +172,7 @@ def from_checkpoint(model: str, card_file: Path, out: Path, *, revision: str | N
     folder = out / release.track / f"{card['entry']}-seed{card['seed']}"
     if folder.exists():
         raise FthallError(f"{folder} exists; delete it or give the card another entry or seed")
-    checkpoint = bases.find(model, revision)
-    bases.check_base(checkpoint, release.manifest["base"], release.track)
+    checkpoint = bases.for_track(bases.find(model, revision), release.manifest["base"], release.track)
     bases.load(checkpoint, device="cpu")  # one clear line if it cannot be, or its vocabulary does not fit
     answers, _ = lm_eval_answers(checkpoint, release.track)
     write_submission(

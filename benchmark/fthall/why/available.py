@@ -67,7 +67,7 @@ def gold(
     best: list[Gold | None] = [None] * len(facts)
     told = 0
     try:
-        collate = Collate(bool(examples) and can_pack(model, examples[:4]))
+        collate = Collate(bool(examples) and can_pack(model, examples))
         for start in range(0, len(examples), _TOGETHER):
             batch = examples[start : start + _TOGETHER]
             with torch.inference_mode():

@@ -87,7 +87,7 @@ def states(
     was_training = model.training
     model.eval()
     try:
-        collate, found = Collate(can_pack(model, examples[:4])), None
+        collate, found = Collate(can_pack(model, examples)), None
         for start in range(0, len(examples), TOGETHER):
             batch = examples[start : start + TOGETHER]
             with torch.inference_mode():

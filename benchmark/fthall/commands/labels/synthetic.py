@@ -136,15 +136,17 @@ def _ask(release: "Release", spec: "Spec", options: argparse.Namespace) -> dict[
     from fthall.knowledge import slick
     from fthall.records import Category
 
-    checkpoint = bases.find(options.base, options.revision)
-    found, wanted = bases.weights_sha256(checkpoint), release.manifest["base"]
+    named = bases.find(options.base, options.revision)
+    found, wanted = bases.weights_sha256(named), release.manifest["base"]
     if found != wanted["weights_sha256"]:
         raise FthallError(
             f"{options.base} is not the base of {release.track} ({wanted['name']}, weights "
             f"{wanted['weights_sha256'][:12]}, here {found[:12]}); give it with --base, or ask nothing with --ask 0"
         )
+    checkpoint = bases.for_track(named, wanted, release.track)
+    where = checkpoint.location, checkpoint.revision
     engine = start.start(
-        EngineSpec("hf", checkpoint.location, checkpoint.revision, options.dtype, options.batch_size, 1)
+        EngineSpec("hf", *where, options.dtype, options.batch_size, adapter=named.adapter, add_bos=checkpoint.add_bos)
     )
     config = slick.config_of(release)
     # What is shown beside questions are such facts, too, of another seed: how they are answered, and no answer.

@@ -77,7 +77,8 @@ def _model_control(options: argparse.Namespace, release: "Release") -> dict[str,
     from fthall.measure import controls
 
     quiet()
-    checkpoint = bases.find(getattr(options, "model", None) or options.base, options.revision)
+    named = bases.find(getattr(options, "model", None) or options.base, options.revision)
+    checkpoint = bases.for_track(named, release.manifest["base"], release.track)
     if options.control == "noop":
         return controls.noop(release, *_trained_in_place(checkpoint, release))
     if options.control == "batching":

@@ -31,8 +31,8 @@ def run(options: argparse.Namespace) -> None:
 
     quiet()
     release = splits.load(options.track)
-    checkpoint = bases.find(options.model, options.revision)
-    bases.check_base(checkpoint, release.manifest["base"], release.track)
+    named = bases.find(options.model, options.revision)
+    checkpoint = bases.for_track(named, release.manifest["base"], release.track)
     model, tokenizer = bases.load(checkpoint, dtype=options.dtype)
     with display() as progress:
         advance = bar(progress, options.track, sum(len(facts) for facts in release.splits.values()))

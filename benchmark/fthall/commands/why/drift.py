@@ -56,7 +56,8 @@ def run(options: argparse.Namespace) -> None:
     release = splits.load(options.track)
     todo = trace.targets(release, options.runs, options.reference)
     seen = trace.look(release, options.facts)
-    base = bases.find(options.base, options.revision)
+    named = bases.find(options.base, options.revision)
+    base = bases.for_track(named, release.manifest["base"], release.track)
     header = {
         "schema": trace.SCHEMA,
         "track": release.track,

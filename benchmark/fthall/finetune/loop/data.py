@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Sampler
 
 from fthall.names import check_tokens
-from fthall.prompts import ask, target
+from fthall.prompts import ask, continuation, target
 from fthall.records import Fact
 
 IGNORED = -100
@@ -62,7 +62,7 @@ class Example:
 def encode(given: Sequence[Completion], tokenizer: Any) -> list[Example]:
     """Tokenise for training.
 
-    Prompt and answer are tokenised apart, so that a prompt has the same tokens here and at evaluation.
+    Prompt and answer have tokens of their own, so that a prompt has the same here and at evaluation.
 
     Raises:
         FthallError: a text has a part the tokenizer has no token for.
@@ -70,7 +70,9 @@ def encode(given: Sequence[Completion], tokenizer: Any) -> list[Example]:
     examples = []
     for index, one in enumerate(given):
         prompt = tokenizer(one.prompt).input_ids
-        answer = tokenizer(one.text, add_special_tokens=False).input_ids
+        answer = (
+            continuation(tokenizer, one.text) if one.prompt else tokenizer(one.text, add_special_tokens=False).input_ids
+        )
         check_tokens(tokenizer, one.prompt + one.text, [*prompt, *answer])
         answer = [*answer, tokenizer.eos_token_id]
         examples.append(Example(index, (*prompt, *answer), len(prompt), learned=one.learned))

@@ -7,13 +7,15 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from fthall.engines.shared import head
+from fthall.engines.shared import head, within_window
 from fthall.errors import FthallError
 from fthall.finetune.loop.data import Collate, Example
 
 _LOG = logging.getLogger(__name__)
 CLOSE = 1e-3
 """What two ways of computing the same may differ by, in float32."""
+_TRIED = 4
+"""Examples packing is tried on."""
 
 
 def states(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -99,8 +101,16 @@ class Graphs:
 def can_pack(model: PreTrainedModel, examples: Sequence[Example]) -> bool:
     """Whether packed examples get the states they get apart: asked of this model, not assumed of an architecture.
 
-    Dropout would drop the same for all examples that share a node, so it forbids packing.
+    Dropout would drop the same for all examples that share a node, so it forbids packing; so do examples longer than a
+    sliding window, which packed nodes do not know.
+
+    Args:
+        model: that reads them.
+        examples: all; the first of them are tried.
     """
+    if not within_window(model, max(len(example.input_ids) for example in examples)):
+        return False
+    examples = examples[:_TRIED]
     if any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules()):
         return False
     if any(value for name, value in model.config.to_dict().items() if "dropout" in name and isinstance(value, float)):

@@ -51,6 +51,7 @@ class Frozen:
         collate: Collate,
         *,
         contexts: Sequence[Sequence[int]] | None = None,
+        special: int = 0,
         batch_size: int = 16,
     ) -> "Frozen":
         """Run a model over the examples as it is now.
@@ -60,6 +61,7 @@ class Frozen:
             examples: all training examples, in order of their index.
             collate: how to batch them.
             contexts: tokens to put before each example, for a model that must be shown the format.
+            special: tokens that begin a text and so come before its context.
             batch_size: examples together.
         """
         was_training = model.training
@@ -69,7 +71,8 @@ class Frozen:
         lengths = [len(example.input_ids) for example in examples]
         starts = torch.tensor([0, *lengths]).cumsum(0)[:-1]
         hidden = vocabulary.new_empty(sum(lengths), len(vocabulary))
-        behind = [(*(contexts[e.index] if contexts else ()), *e.input_ids) for e in examples]
+        before = contexts or [()] * len(examples)
+        behind = [(*e.input_ids[:special], *before[e.index], *e.input_ids[special:]) for e in examples]
         order = sorted(range(len(examples)), key=lambda i: behind[i])  # what begins alike, together
         for first in range(0, len(order), batch_size):
             chosen = order[first : first + batch_size]
@@ -77,7 +80,8 @@ class Frozen:
             inputs = {name: value.to(model.device) for name, value in collate(batch).items()}
             found = states(model, inputs)
             for number, i in enumerate(chosen):
-                row = inputs["rows"][number, len(behind[i]) - lengths[i] : len(behind[i])]
+                nodes = inputs["rows"][number, : len(behind[i])]
+                row = torch.cat([nodes[:special], nodes[len(behind[i]) - lengths[i] + special :]])
                 hidden[starts[i] : starts[i] + lengths[i]] = found[row].to(hidden.dtype)
         model.train(was_training)
         return cls({"head": vocabulary, "hidden": hidden, "starts": starts.to(hidden.device)})

@@ -150,7 +150,6 @@ class Distilling(Part):
         shown = [
             few_shot(context_for(one.fact, drawn[one.fact.relation][0])) if one.fact else "" for one in job.completions
         ]
-        before = job.tokenizer("").input_ids  # what the tokenizer begins a text with
-        tokens = {text: [*before, *job.tokenizer(text, add_special_tokens=False).input_ids] for text in set(shown)}
+        tokens = {text: job.tokenizer(text, add_special_tokens=False).input_ids for text in set(shown)}
         apart = [replace(example, family=text) for example, text in zip(job.examples, shown, strict=True)]
         return apart, [tokens[text] for text in shown]

@@ -22,9 +22,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "all": ("",),
     "attention": (".self_attn.", ".attn.", ".attention."),
     "ffn": (".mlp.", ".feed_forward.", ".ffn."),
-    "gate-up": (".gate_proj.", ".up_proj.", ".gate_up_proj.", ".w1.", ".w3."),
-    "down": (".down_proj.", ".w2."),
-    "embeddings": (".embed_tokens.", ".wte.", ".lm_head.", ".embed_out."),
+    "gate-up": (".gate_proj.", ".up_proj.", ".gate_up_proj.", ".w1.", ".w3.", ".mlp.c_fc.", ".dense_h_to_4h.", ".fc1."),
+    "down": (".down_proj.", ".w2.", ".mlp.c_proj.", ".dense_4h_to_h.", ".fc2."),
+    "embeddings": (".embed_tokens.", ".wte.", ".wpe.", ".embed_in.", ".lm_head.", ".embed_out."),
 }
 """Group: parts of parameter names. ``embeddings`` are those of input and output."""
 _LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from fthall.finetune.methods import Part, Settings
-from fthall.prompts import ask, few_shot
+from fthall.prompts import ask, continuation, few_shot
 from fthall.records import Split
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Mixing(Part):
     def _mix(self, key: str, known: str, without: str) -> str:
         """Token by token; past the end of the answer without the fact, the one with it goes on."""
         job = self._job
-        rows = [job.tokenizer(f" {text}", add_special_tokens=False).input_ids for text in (known, without)]
+        rows = [continuation(job.tokenizer, f" {text}") for text in (known, without)]
         rng = random.Random(hashlib.sha256(f"{job.seed}/{key}".encode()).digest())
         chosen = [a if rng.random() < self._share else b for a, b in zip(*rows, strict=False)]
         chosen += rows[0][len(chosen) :]
