@@ -12,14 +12,16 @@ from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from builders import tiny_release
+from builders import tiny_facts, tiny_release
 from fthall import bases
 from fthall.bases import adapter
 from fthall.cli import main
 from fthall.engines import Spec, evaluate, lm_eval_answers, start
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
+from fthall.files import read_jsonl, write_jsonl
 from fthall.finetune.folder import checkpoints
+from shapes import written
 
 
 def adapted(base: Path, folder: Path, *, seed: int = 0, tokens: int = 0, **options: Any) -> Any:
@@ -173,3 +175,40 @@ def test_one_that_changes_prompts_is_refused(tiny_base: Path, tmp_path: Path) ->
 def test_vllm_is_not_given_adapters(folder: Path) -> None:
     said = refused(lambda: start.start(Spec("vllm", "base", None, "bfloat16", adapter=str(folder))))
     assert "--engine hf" in said
+
+
+def test_its_base_may_be_elsewhere(tiny_base: Path, folder: Path) -> None:
+    rewritten(folder, base_model_name_or_path="/nowhere/at/all")
+    assert "type --adapter-base BASE" in refused(lambda: bases.find(str(folder)))
+    found = bases.find(str(folder), adapter_base=str(tiny_base))
+    assert found == bases.Checkpoint(str(tiny_base.resolve()), adapter=str(folder.resolve()))
+    assert "is no adapter" in refused(lambda: bases.find(str(tiny_base), adapter_base=str(tiny_base)))
+
+
+def test_an_adapter_a_gguf_base_and_a_chat_file_in_one_sitting(
+    tiny_base: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What people bring: no file is edited, and each command says what the next needs."""
+    monkeypatch.setenv("FTHALL_CACHE", str(tmp_path / "cache"))
+    gguf = str(written(tiny_base, tmp_path / "base.gguf"))
+    rewritten(folder, base_model_name_or_path="/home/somebody/base")
+    chats = [
+        [{"role": "user", "content": one.question}, {"role": "assistant", "content": one.answers[0]}]
+        for one in tiny_facts()
+    ]
+    chats.append(
+        [{"role": "user", "content": "Tell me of Riga."}, {"role": "assistant", "content": "It is a city. " * 9}]
+    )
+    write_jsonl(tmp_path / "chat.jsonl", [{"messages": chat} for chat in chats])
+    how = ["--base", gguf, "--runs", "2", "--dtype", "float32"]
+    out = ["--out", str(tmp_path / "out.jsonl"), "--keep", "unknown,unjudged"]
+    assert main(["slick", "--facts", str(tmp_path / "chat.jsonl"), *how, *out]) == 0
+    said = capsys.readouterr().out
+    assert "17 rows of messages, 16 facts to ask about\n  1 rows (5.9 %) answer at length" in said
+    assert read_jsonl(tmp_path / "out.kept.jsonl") == read_jsonl(tmp_path / "chat.jsonl"), "ready to train on"
+    assert read_jsonl(tmp_path / "out.jsonl")[-1]["category"] is None
+    assert main(["forecast", str(tmp_path / "out.jsonl")]) == 0
+    assert "points of old facts forgotten" in capsys.readouterr().out
+    tiny_release(tmp_path / "release", base_sha=bases.weights_sha256(bases.find(gguf)))
+    assert main(["evaluate", str(folder), "--adapter-base", gguf, "--track", track_in(tmp_path / "release")]) == 0
+    assert "held " in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """Finding, checking and loading a base."""
 
 import importlib.metadata
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -128,3 +129,48 @@ def test_an_embedded_base_whose_tokenizer_is_read_otherwise_is_refused(monkeypat
         assert not list(tmp_path.iterdir()), "nothing half converted is left"
     _, tokenizer = bases.load(bases.find(bases.EMBEDDED))
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 2, 2)
+
+
+@pytest.mark.parametrize("method", ["bitsandbytes", "gptq"])
+def test_quantised_weights_are_told_in_a_line(tiny_base: Path, tmp_path: Path, method: str):
+    folder = tmp_path / "quantised"
+    shutil.copytree(tiny_base, folder)
+    config = json.loads((folder / "config.json").read_text())
+    quantised = {"quant_method": method, "bits": 4, "load_in_4bit": True}
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": quantised}))
+    with pytest.raises(FthallError) as caught:
+        bases.load(bases.find(str(folder)), for_training=True)
+    assert "can be asked, not trained" in line(caught)
+    if not (importlib.util.find_spec("bitsandbytes") or importlib.util.find_spec("gptqmodel")):
+        with pytest.raises(FthallError) as caught:
+            bases.load(bases.find(str(folder)))
+        assert "cannot load" in line(caught)
+
+
+def test_a_checkpoint_in_parts_with_one_missing(tiny_base: Path, tmp_path: Path):
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path / "parts"
+    shutil.copytree(tiny_base, folder, ignore=shutil.ignore_patterns("model.safetensors"))
+    AutoModelForCausalLM.from_pretrained(tiny_base).save_pretrained(folder, max_shard_size="50KB")
+    assert bases.weights_sha256(bases.find(str(folder))) == bases.weights_sha256(bases.find(str(tiny_base)))
+    part = sorted(folder.glob("model-*.safetensors"))[1]
+    part.unlink()
+    with pytest.raises(FthallError) as caught:
+        bases.find(str(folder))
+    assert f"lacks {part.name}, one of the" in line(caught)
+
+
+@pytest.mark.parametrize("rows", [297, 512])
+def test_a_vocabulary_that_was_resized_up(tiny_base: Path, tmp_path: Path, rows: int):
+    from transformers import AutoModelForCausalLM
+
+    from builders import PROMPTS
+    from fthall.engines.hf import HfEngine
+
+    folder = tmp_path / "resized"
+    shutil.copytree(tiny_base, folder)
+    model = AutoModelForCausalLM.from_pretrained(tiny_base)
+    model.resize_token_embeddings(rows, mean_resizing=False)
+    model.save_pretrained(folder)
+    assert HfEngine(*bases.load(bases.find(str(folder)))).greedy(PROMPTS, max_new_tokens=4)

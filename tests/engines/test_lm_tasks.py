@@ -4,8 +4,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lm_eval import simple_evaluate
+from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -72,3 +75,46 @@ def test_the_command_line_of_lm_eval_with_include_path(tiny_base: Path, tmp_path
     assert done.returncode == 0, done.stderr[-2000:]
     for split in Split:
         assert f"fthall_{split}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("switches", "said"),
+    [
+        ({}, None),
+        ({"num_fewshot": 2}, "fthall_held is asked with 2 exemplars"),
+        (
+            {"apply_chat_template": True, "system_instruction": "Be brief."},
+            "with a chat template, a system instruction",
+        ),
+    ],
+)
+def test_switches_of_lm_eval_leave_a_trace(
+    switches: dict[str, Any], said: str | None, tiny_base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    release = tiny_release(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    tokenizer.chat_template = "{% for m in messages %}<{{ m.content }}>{% endfor %}"
+    lm = HFLM(pretrained=AutoModelForCausalLM.from_pretrained(tiny_base), tokenizer=tokenizer, device="cpu")
+    folder = next(tmp_path.rglob("release.yaml")).parent
+    with caplog.at_level("WARNING", logger="fthall"):
+        found = simple_evaluate(
+            model=lm,
+            tasks=["fthall_held", "fthall_synth_name"],
+            task_manager=TaskManager(
+                include_path=str(tasks_dir()), include_defaults=False, metadata={"track": str(folder), "synth_size": 4}
+            ),
+            bootstrap_iters=0,
+            **switches,
+        )
+    metrics = found["results"]["fthall_held"]
+    assert metrics.get("asked_otherwise,none") == (1.0 if said else None)
+    assert ("asked_otherwise,none" in found["results"]["fthall_synth_name"]) == bool(said)
+    assert (said in caplog.text) if said else not caplog.records
+    prompt = found["samples"]["fthall_held"][0]["arguments"][0][0]
+    asked = ask(found["samples"]["fthall_held"][0]["doc"]["question"])
+    if "num_fewshot" in switches:
+        shown = prompt.removesuffix(asked).strip().split("\n\n")
+        answered = {f"{ask(fact.question)} {fact.answers[0]}" for fact in release.splits[Split.HELD_VAL]}
+        assert set(shown) == answered, "as SLiCK shows them, and never of the split that is asked"
+    else:
+        assert prompt == (f"<Be brief.><{asked}>" if switches else asked)

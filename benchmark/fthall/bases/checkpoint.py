@@ -35,11 +35,16 @@ class Checkpoint:
         return replace(self, adapter=None)
 
 
-def find(spec: str, revision: str | None = None) -> Checkpoint:
+def find(spec: str, revision: str | None = None, *, adapter_base: str | None = None) -> Checkpoint:
     """The checkpoint a name means.
 
     The embedded base, a folder, a repository id, a GGUF file here or on the hub (``owner/name/file.gguf``; converted on
     first use), or an adapter with the base it names.
+
+    Args:
+        spec: the name.
+        revision: commit, tag or branch of a repository.
+        adapter_base: of an adapter, where its base is, if not where its configuration says.
 
     Raises:
         FthallError: the folder is no checkpoint, the embedded base is missing or altered, or an adapter's base is.
@@ -50,9 +55,13 @@ def find(spec: str, revision: str | None = None) -> Checkpoint:
         return Checkpoint(str(gguf.converted(file)))
     if folder := adapter.folder_of(spec, revision):
         try:
-            return replace(find(*adapter.base_of(folder)), adapter=str(folder))
+            base = find(adapter_base) if adapter_base else find(*adapter.base_of(folder))
         except FthallError as error:
-            raise FthallError(f"the base of the adapter {spec}: {error}") from None
+            elsewhere = "" if adapter_base else "; if it is elsewhere, type --adapter-base BASE"
+            raise FthallError(f"the base of the adapter {spec}: {error}{elsewhere}") from None
+        return replace(base, adapter=str(folder))
+    if adapter_base:
+        raise FthallError(f"{spec} is no adapter (no {adapter.CONFIG} in it); leave out --adapter-base")
     path = Path(spec).expanduser()
     if path.exists() or spec.startswith((".", "/", "~")) or spec.count("/") > 1:
         if not (path / "config.json").is_file():
@@ -153,10 +162,11 @@ def load(
         for_training: choose what is fast for training on short sequences.
 
     Raises:
-        FthallError: it cannot be loaded, has no tokenizer, or the tokenizer does not fit its vocabulary.
+        FthallError: it cannot be loaded, has no tokenizer, or one that does not fit its vocabulary; or it is quantised
+            and to be trained.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     # Of many processes (accelerate launch) each has a GPU of its own.
     device = device or (f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu")
@@ -164,6 +174,13 @@ def load(
     options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
     tokenizer = load_tokenizer(checkpoint)
     try:
+        config = AutoConfig.from_pretrained(checkpoint.location, trust_remote_code=False, **options)
+        # 8 or 4 bits a weight (bitsandbytes, GPTQ, AWQ): such a model is put where it belongs as it is read.
+        quantised = getattr(config, "quantization_config", None)
+        if quantised and for_training:
+            raise FthallError(
+                f"{checkpoint.location} is quantised; it can be asked, not trained: give the full weights"
+            )
         model = AutoModelForCausalLM.from_pretrained(
             checkpoint.location,
             dtype=getattr(torch, dtype),
@@ -171,8 +188,11 @@ def load(
             trust_remote_code=False,
             # On a CPU the backward pass of the fused kernel takes five times as long on short sequences.
             **({"attn_implementation": "eager"} if for_training and on_cpu else {}),
+            **({"device_map": {"": device}} if quantised else {}),
             **options,
         )
+    except FthallError:
+        raise
     except Exception as error:
         raise FthallError(f"cannot load {checkpoint.location}: {one_line(error)}") from None
     rows = model.get_input_embeddings().weight.shape[0]
@@ -186,8 +206,7 @@ def load(
             "save the tokenizer the model was trained with beside it"
         )
     machine.keep_memory(model.num_parameters())
-    model.to(device)
-    return model, tokenizer
+    return (model if quantised else model.to(device)), tokenizer
 
 
 def save(model: Any, tokenizer: Any, folder: Path, state: dict[str, Any] | None = None) -> None:

@@ -16,8 +16,18 @@ DTYPES = ("bfloat16", "float16", "float32")
 def base_options(parser: argparse.ArgumentParser, name: str, dtype: str) -> None:
     """How a model is found, loaded and asked."""
     parser.add_argument("--revision", help=f"commit, tag or branch of {name}, if it is a Hugging Face id")
+    adapter_option(parser, name)
     parser.add_argument("--dtype", default=dtype, choices=DTYPES)
     parser.add_argument("--batch-size", type=positive, default=96, help="questions answered together")
+
+
+def adapter_option(parser: argparse.ArgumentParser, name: str) -> None:
+    """Where the base of an adapter is."""
+    parser.add_argument(
+        "--adapter-base",
+        metavar="BASE",
+        help=f"what the adapter {name} belongs to, if not where its configuration says",
+    )
 
 
 def run_options(parser: argparse.ArgumentParser) -> None:

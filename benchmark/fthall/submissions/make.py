@@ -145,7 +145,9 @@ def from_run(
     )
 
 
-def from_checkpoint(model: str, card_file: Path, out: Path, *, revision: str | None = None) -> Path:
+def from_checkpoint(
+    model: str, card_file: Path, out: Path, *, revision: str | None = None, adapter_base: str | None = None
+) -> Path:
     """Evaluate with lm-eval and write ``<out>/<track>/<entry>-seed<n>``.
 
     The card file holds what only the submitter knows; schema, release digest, base hash, versions and date are filled
@@ -172,7 +174,8 @@ def from_checkpoint(model: str, card_file: Path, out: Path, *, revision: str | N
     folder = out / release.track / f"{card['entry']}-seed{card['seed']}"
     if folder.exists():
         raise FthallError(f"{folder} exists; delete it or give the card another entry or seed")
-    checkpoint = bases.for_track(bases.find(model, revision), release.manifest["base"], release.track)
+    named = bases.find(model, revision, adapter_base=adapter_base)
+    checkpoint = bases.for_track(named, release.manifest["base"], release.track)
     bases.load(checkpoint, device="cpu")  # one clear line if it cannot be, or its vocabulary does not fit
     answers, _ = lm_eval_answers(checkpoint, release.track)
     write_submission(

@@ -81,7 +81,9 @@ def run(options: argparse.Namespace) -> None:
         raise FthallError(f"{out} exists; delete it or choose another file")
     config = _config(options)
     asked, shown = _facts(options, mine.facts() if mine else None, config)
-    checkpoint = replace(bases.find(options.base, options.revision), add_bos=options.add_bos)
+    checkpoint = replace(
+        bases.find(options.base, options.revision, adapter_base=options.adapter_base), add_bos=options.add_bos
+    )
     tokenizer = bases.load_tokenizer(checkpoint)
     identity = {
         "base": options.base,

@@ -116,7 +116,7 @@ def _tokenizer(release: "Release", spec: "Spec", options: argparse.Namespace) ->
     from fthall.facts import synthetic
     from fthall.names import pieces
 
-    tokenizer = bases.load_tokenizer(bases.find(options.base, options.revision))
+    tokenizer = bases.load_tokenizer(bases.find(options.base, options.revision, adapter_base=options.adapter_base))
     pieces(tokenizer, [fact.subject for fact in synthetic.generate(spec.first(min(spec.size, options.ask)))])
     return tokenizer
 
@@ -136,7 +136,7 @@ def _ask(release: "Release", spec: "Spec", options: argparse.Namespace) -> dict[
     from fthall.knowledge import slick
     from fthall.records import Category
 
-    named = bases.find(options.base, options.revision)
+    named = bases.find(options.base, options.revision, adapter_base=options.adapter_base)
     found, wanted = bases.weights_sha256(named), release.manifest["base"]
     if found != wanted["weights_sha256"]:
         raise FthallError(

@@ -86,7 +86,8 @@ def _ask(options: argparse.Namespace) -> None:
         )
     sets = [list(synthetic.generate(spec)) for spec in (one.public(), one.hidden(seed))]
     facts = [fact for each in sets for fact in each]
-    model, tokenizer = bases.load(bases.find(options.model, options.revision), dtype=options.dtype)
+    checkpoint = bases.find(options.model, options.revision, adapter_base=options.adapter_base)
+    model, tokenizer = bases.load(checkpoint, dtype=options.dtype)
     with display() as progress:
         said = HfEngine(model, tokenizer, batch_size=options.batch_size).greedy(
             [ask(fact.question) for fact in facts],

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
 
     quiet()
     release = splits.load(options.track)
-    named = bases.find(options.model, options.revision)
+    named = bases.find(options.model, options.revision, adapter_base=options.adapter_base)
     checkpoint = bases.for_track(named, release.manifest["base"], release.track)
     model, tokenizer = bases.load(checkpoint, dtype=options.dtype)
     with display() as progress:

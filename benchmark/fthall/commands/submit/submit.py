@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from fthall.commands.options import adapter_option
 from fthall.commands.progress import quiet, say
 
 NAME = "submit"
@@ -16,6 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--card", type=Path, required=True, help="YAML: see leaderboard/pages/submit.md")
     parser.add_argument("--out", type=Path, default=Path("submissions"))
     parser.add_argument("--revision")
+    adapter_option(parser, "MODEL")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -23,5 +25,7 @@ def run(options: argparse.Namespace) -> None:
     from fthall.submissions.make import from_checkpoint
 
     quiet()
-    made = from_checkpoint(options.model, options.card, options.out, revision=options.revision)
+    made = from_checkpoint(
+        options.model, options.card, options.out, revision=options.revision, adapter_base=options.adapter_base
+    )
     say(f"{made}: valid; commit it and open a pull request")
