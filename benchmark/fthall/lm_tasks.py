@@ -19,7 +19,7 @@ OTHERWISE = "asked_otherwise"
 _LOG = logging.getLogger(__name__)
 
 
-class FactTask(ConfigurableTask):
+class FactTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval has no types
     """A task that says so where lm-eval's own switches make it another one than the track's.
 
     Everything here is asked as plain text, without exemplars. A chat template (``--apply_chat_template``), a system

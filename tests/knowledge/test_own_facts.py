@@ -293,6 +293,12 @@ def test_killed_without_mercy_the_same_command_ends_in_the_same_bytes(tiny_base:
     assert not journal.exists()
 
 
+@pytest.mark.parametrize("option", [["--dry-run"], ["--keep", "known"], ["--turn", "last"]])
+def test_what_is_about_ones_own_data_needs_some(capsys: pytest.CaptureFixture[str], option: list[str]) -> None:
+    assert main(["slick", *option]) == 2
+    assert "give it with --facts FILE" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", [["--relations", "a"], ["--single-answer"], ["--shard", "1/2"]])
 def test_what_chooses_from_a_source_is_refused_for_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], option: list[str]

@@ -61,7 +61,7 @@ def build_from_labels(
     labelled = [fact for fact in facts if fact.id in ids]
     asked = {name: made[name] for name in ("engine", "adaptive", *_ALIKE_SAMPLES) if name in made}
     known_size, unknown, held, held_val = sizes
-    name = base or str(made["base"]).rstrip("/").split("/")[-1].lower()
+    name = base or str(made["base"]).rstrip("/").split("/")[-1].lower().removesuffix(".gguf")
     release = splits.build(
         out,
         track=f"{source}/{name}",

@@ -11,6 +11,7 @@ What it asks are facts the *base model of the track* knows and does not know. On
 and what is lost against the start point still means what it says.
 """
 
+import copy
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from fthall.answers import judge
+from fthall.bases.special import settle
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
 from fthall.files import read_json, write_json
@@ -158,6 +160,8 @@ class ForgettingCallback(TrainerCallback):
         self.every_steps, self.stop_at, self.batch_size = every_steps, stop_at, batch_size
         self.identity = {"release": release.digest, "shots": shots, "seed": seed}
         self.stopped = False
+        asked = release.manifest["base"].get("special_tokens")
+        self._add_bos = None if asked is None else bool(asked)
         self._resamples = stats.resample([fact.subject for fact in held], [fact.relation for fact in held])
         self._trainer: Trainer | None = None
         self._tokenizer: Any = None
@@ -184,7 +188,8 @@ class ForgettingCallback(TrainerCallback):
         tokenizer = kwargs.get("processing_class")
         if tokenizer is None:
             raise FthallError("ForgettingCallback needs the tokenizer: give the Trainer processing_class=tokenizer")
-        self._tokenizer = getattr(tokenizer, "tokenizer", tokenizer)
+        own = copy.deepcopy(getattr(tokenizer, "tokenizer", tokenizer))  # what it adds to texts is settled for us alone
+        self._tokenizer = settle(own, add_bos=self._add_bos, name="processing_class")
         self._began, self._spent = time.monotonic(), 0.0
         self._evaluate(kwargs["model"], Path(args.output_dir), state, control)
 

@@ -67,6 +67,8 @@ def run(options: argparse.Namespace) -> None:
     from fthall.knowledge import slick
 
     quiet()
+    if not options.facts and (options.dry_run or options.keep or options.turn):
+        raise FthallError("--dry-run, --keep and --turn are about your own data; give it with --facts FILE")
     mine = survey(options) if options.facts else None
     if options.dry_run:
         return
