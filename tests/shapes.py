@@ -152,7 +152,7 @@ NAMES = {
 }
 
 
-def written(base: Path, file: Path, *, architecture: str = "llama", head: bool = False, **said: Any) -> Path:
+def written(base: Path, file: Path, *, architecture: str = "llama", head: type | None = None, **said: Any) -> Path:
     """A checkpoint of the tests as llama.cpp's converter would write it."""
     model, tokenizer = AutoModelForCausalLM.from_pretrained(base), AutoTokenizer.from_pretrained(base)
     config, backend = model.config, tokenizer.backend_tokenizer
@@ -177,17 +177,19 @@ def written(base: Path, file: Path, *, architecture: str = "llama", head: bool =
     for name, value in said.items():
         getattr(writer, name)(value)
     for name, tensor in model.state_dict().items():
-        if name == "lm_head.weight":
+        if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
         values = tensor.float().numpy()
         for kind, heads in (("q_proj", config.num_attention_heads), ("k_proj", config.num_key_value_heads)):
             if kind in name:  # llama.cpp turns the halves of a head into pairs
                 values = values.reshape(heads, 2, -1, values.shape[1]).swapaxes(1, 2).reshape(values.shape)
         where, _, kind = name.removesuffix(".weight").removeprefix("model.").removeprefix("layers.").partition(".")
-        wanted = {"embed_tokens": "token_embd", "norm": "output_norm"}.get(where) or f"blk.{where}.{NAMES[kind]}"
+        wanted = {"embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output"}.get(
+            where
+        ) or f"blk.{where}.{NAMES[kind]}"
         writer.add_tensor(f"{wanted}.weight", np.ascontiguousarray(values))
         if head and wanted == "token_embd":
-            writer.add_tensor("output.weight", np.ascontiguousarray(values))
+            writer.add_tensor("output.weight", np.ascontiguousarray(values.astype(head)))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from fthall import bases
 from fthall.errors import FthallError
-from shapes import written
+from shapes import base, written
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +25,8 @@ def refused(work: Callable[[], object]) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("head", [False, True])
-def test_it_holds_the_same_model(tiny_base: Path, tmp_path: Path, cache: Path, head: bool) -> None:
+@pytest.mark.parametrize("head", [None, np.float32, np.float16])
+def test_it_holds_the_same_model(tiny_base: Path, tmp_path: Path, cache: Path, head: type | None) -> None:
     file = written(tiny_base, tmp_path / "model.gguf", head=head)
     found = bases.find(str(file))
     model, tokenizer = bases.load(found)
@@ -39,6 +40,14 @@ def test_it_holds_the_same_model(tiny_base: Path, tmp_path: Path, cache: Path, h
     assert bases.find(str(file)) == found, "converted once"
     assert (Path(found.location) / "config.json").stat().st_mtime_ns == stamp
     assert [place.name for place in cache.iterdir()] == [Path(found.location).name]
+
+
+def test_a_head_of_its_own_stays(tmp_path: Path) -> None:
+    found = bases.find(str(written(base("llama", tmp_path / "base"), tmp_path / "model.gguf")))
+    model, _ = bases.load(found)
+    expected, _ = bases.load(bases.find(str(tmp_path / "base")))
+    assert not model.config.tie_word_embeddings
+    assert torch.equal(model.lm_head.weight, expected.lm_head.weight)
 
 
 @pytest.mark.parametrize(("says", "adds"), [(True, True), (False, False), (None, False)])

@@ -7,7 +7,7 @@ whether one does.
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from fthall.paths import cache_dir
 
 SUFFIX = ".gguf"
 _MAGIC = b"GGUF"
+_ROUNDING = 0.5
+"""Of the norm of embeddings: what rounding to a few bits may change them by. Heads of their own are 1.4 apart."""
 _BEGINNERS = {"llama3", "llama-v3", "llama-bpe"}
 """Byte-pair tokenizers of which llama.cpp adds the beginning token where the file says nothing."""
 
@@ -102,17 +104,17 @@ def convert(path: Path, folder: Path, check: Callable[[Any], None] = lambda toke
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        fields = GGUFReader(path).fields
+        read = GGUFReader(path)
     except (ValueError, IndexError, OSError) as error:
         raise FthallError(f"{path} is no whole GGUF file: {one_line(error)}; fetch it again") from None
-    said = {name: field.contents() for name, field in fields.items() if len(field.data) == 1}
+    said = {name: field.contents() for name, field in read.fields.items() if len(field.data) == 1}
     kind, parts = said.get("general.architecture"), int(said.get("split.count", 1))
     if said.get("general.type", "model") != "model" or parts > 1:
         what = f"one of {parts} parts" if parts > 1 else f"a {said['general.type']}, not a model"
         raise FthallError(f"{path} is {what}; give a file with a whole model")
     try:
         tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-        tokenizer = _within(tokenizer, len(fields["tokenizer.ggml.tokens"].data))
+        tokenizer = _within(tokenizer, len(read.fields["tokenizer.ggml.tokens"].data))
         check(tokenizer)
         model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
     except FthallError:
@@ -130,14 +132,30 @@ def convert(path: Path, folder: Path, check: Callable[[Any], None] = lambda toke
     spm = said.get("tokenizer.ggml.model") == "llama" or said.get("tokenizer.ggml.pre") in _BEGINNERS
     begins = bool(said.get("tokenizer.ggml.add_bos_token", spm)) and tokenizer.bos_token is not None
     settle(tokenizer, add_bos=begins, name=path.name)
-    embeddings, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
-    if head is not embeddings and torch.equal(head, embeddings):  # the file may store a tied head twice
-        config.tie_word_embeddings = True
-        model.tie_weights()
+    _tie(model, {tensor.name: int(tensor.n_bytes) for tensor in read.tensors})
     del config.quantization_config  # transformers refuses to save a model that has one
     model.hf_quantizer = None
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _tie(model: Any, sizes: Mapping[str, int]) -> None:
+    """Tie the head to the embeddings where the file stores both, and they differ by rounding alone.
+
+    Of a model that ties them a file may hold two copies, rounded to other numbers of bits; the finer one stays.
+    """
+    import torch
+
+    embeddings, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    if head is embeddings or head.shape != embeddings.shape:
+        return
+    with torch.no_grad():
+        if (head - embeddings).norm() > _ROUNDING * embeddings.norm():
+            return
+        if sizes.get("output.weight", 0) > sizes.get("token_embd.weight", 0):
+            embeddings.copy_(head)
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
 
 
 def _within(tokenizer: Any, size: int) -> Any:
