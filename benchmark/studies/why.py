@@ -31,6 +31,7 @@ OTHERS = {
     "uuid": "made up, UUID-like",
 }
 CLOSE = {"name": "made up, name-like", "name-close": "the same, every name close to a held-out one"}
+BITS = {"name": "400 made up, with a country", "name-number-184": "184 made up, with a number of five digits"}
 NAMES = {"sft-known": "known facts alone", "sft": "SFT", "self-distill": "self-distillation"}
 OVERLAPS = {
     "name overlap, trigrams": "its name is like a new one (trigrams)",
@@ -56,9 +57,9 @@ def learned(found: Results, arm: str, entry: str = "sft") -> str:
 
 def tables() -> dict[str, list[str]]:
     """The rows of each table, as Markdown."""
-    keys, large, dose, controls, close = (
+    keys, large, dose, controls, close, bits = (
         read(STUDIES / f"why-{name}.json")
-        for name in ("keys-gpu", "keys-gpu-large", "dose-gpu", "controls-gpu", "controls-close")
+        for name in ("keys-gpu", "keys-gpu-large", "dose-gpu", "controls-gpu", "controls-close", "controls-bits")
     )
     of_keys = [
         f"| {size:,} | {method} | {learned(found, f'name-{size}', entry)} | {learned(found, f'uuid-{size}', entry)} |"
@@ -86,6 +87,10 @@ def tables() -> dict[str, list[str]]:
         "dose": of_dose,
         "controls": of_controls,
         "close": [*of_close, f"| the second more than the first |  | {told(nearer)} |"],
+        "bits": [
+            *(f"| {name} | {learned(bits, arm)} |" for arm, name in BITS.items()),
+            f"| the second more than the first |  | {told(bits.apart(('name', 'sft'), ('name-number-184', 'sft')))} |",
+        ],
         "drift": drift(trace.read(STUDIES / "why-drift.json")),
         "items": items(
             read_json(STUDIES / "why-overlap.json")["rows"], trace.read(STUDIES / "why-drift.json")["correlations"]

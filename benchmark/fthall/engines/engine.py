@@ -145,6 +145,13 @@ def cut(text: str) -> str:
     return text.split(STOP, 1)[0].strip()
 
 
+def ending(model: Any, tokenizer: Any) -> set[int]:
+    """Tokens that end a sequence: the tokenizer's, and those the model itself is configured with."""
+    configured = model.generation_config.eos_token_id if model.generation_config else None
+    named = [tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])]
+    return {token for token in named if token is not None}
+
+
 @lru_cache(maxsize=4)  # 0.7 s for 49,152 tokens, and a run asks nine times
 def breaking(tokenizer: Any) -> tuple[int, ...]:
     """Tokens whose text has a line break, which ends an answer.

@@ -21,7 +21,7 @@ from fthall.answers import can_become_correct, judge
 from fthall.bases import out_of_memory
 from fthall.bases.bfloat16 import products
 from fthall.engines import shared, verify
-from fthall.engines.engine import Engine, OnBatch, Sampling, breaking, cut
+from fthall.engines.engine import Engine, OnBatch, Sampling, breaking, cut, ending
 from fthall.errors import FthallError
 from fthall.prompts import continuation
 from fthall.records import Outcome
@@ -71,11 +71,7 @@ class HfEngine(Engine):
         size = self.model.get_output_embeddings().weight.shape[0]
         ends = torch.zeros(max(size, len(self.tokenizer)), dtype=torch.bool)
         ends[list(self._breaking)] = True
-        configured = self.model.generation_config.eos_token_id if self.model.generation_config else None
-        for eos in (self.tokenizer.eos_token_id, configured):
-            for token in eos if isinstance(eos, list) else [eos]:
-                if token is not None:
-                    ends[token] = True
+        ends[list(ending(self.model, self.tokenizer))] = True
         return ends[:size]
 
     def _say(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from fthall.engines.engine import Engine, OnBatch, Sampling, breaking, cut
+from fthall.engines.engine import Engine, OnBatch, Sampling, breaking, cut, ending
 
 
 class GenerateEngine(Engine):
@@ -26,7 +26,7 @@ class GenerateEngine(Engine):
         self.tokenizer = copy.deepcopy(tokenizer)  # its padding is ours alone
         self.tokenizer.padding_side = "left"
         self.tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-        self._ends = [tokenizer.eos_token_id, *(breaking(tokenizer) if stop else [])]
+        self._ends = [*ending(model, tokenizer), *(breaking(tokenizer) if stop else [])]
 
     def _say(
         self, prompts: Sequence[str], sampling: Sampling | None, max_new_tokens: int, on_batch: OnBatch | None
