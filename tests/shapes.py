@@ -107,9 +107,9 @@ MODELS: Mapping[str, tuple[Callable[..., Any], Mapping[str, Any], str]] = {
             "attn_logit_softcapping": 5.0,
             "final_logit_softcapping": 5.0,
         },
-        "sentencepiece, begins",
+        "sentencepiece, begins and ends",
     ),
-    "gemma3": (Gemma3TextConfig, {**_SMALL, **_NEAR, "head_dim": 8}, "sentencepiece, begins and ends"),
+    "gemma3": (Gemma3TextConfig, {**_SMALL, **_NEAR, "head_dim": 8}, "sentencepiece, begins"),
     "gpt2": (
         GPT2Config,
         {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512, "initializer_range": 0.3},

@@ -68,7 +68,7 @@ class Llm:
 
 
 @pytest.mark.parametrize("add_bos", [None, True, False])
-@pytest.mark.parametrize("shape", ["llama", "qwen2", "gemma3", "mistral"])
+@pytest.mark.parametrize("shape", ["llama", "qwen2", "gemma2", "phi3"])
 def test_all_ask_with_the_same_tokens(
     shape: str, add_bos: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,12 +173,9 @@ class HfEngine(Engine):
 
     def _decoded(self, tokens: Sequence[Sequence[int]]) -> list[str]:
         """Texts of answers, the ending token dropped, unless that is a line break: words may stand before it."""
-        if not tokens:
-            return []
         ended = [bool(row) and bool(self._ends[row[-1]]) and row[-1] not in self._breaking for row in tokens]
         rows = [list(row[:-1] if end else row) for row, end in zip(tokens, ended, strict=True)]
-        texts: list[str] = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
-        return texts
+        return list(self.tokenizer.batch_decode(rows, skip_special_tokens=True))
 
     def _sharing_groups(self, rows: Sequence[list[int]], more: int) -> Iterator[tuple[int, list[int], shared.Layers]]:
         """(tokens shared, numbers of the rows, keys and values) of rows that begin alike, where they can be shared.
@@ -210,8 +207,7 @@ class HfEngine(Engine):
         return said
 
     @torch.inference_mode()
-    def _can_share(self, prompts: Sequence[str], more: int) -> bool:
-        """Found out in full precision, before anything is rounded."""
+    def _can_share(self, prompts: Sequence[str], more: int) -> bool:  # before anything is rounded
         rows: list[list[int]] = self.tokenizer(list(prompts)).input_ids
         if not shared.within_window(self.model, max(map(len, rows)) + more):
             return False
