@@ -78,6 +78,8 @@ class Own:
                 said.append(_number((*key, *short)))
             if on_rows and count % 1000 == 0:
                 on_rows(1000)
+        if on_rows:
+            on_rows(count % 1000)
         if not count:
             raise FthallError(f"{self.source} has no rows; it needs {needed()}")
         both = np.unique(np.frombuffer(said, dtype=np.uint64), return_index=True)[1]
