@@ -182,7 +182,8 @@ def test_its_base_may_be_elsewhere(tiny_base: Path, folder: Path) -> None:
     assert "type --adapter-base BASE" in refused(lambda: bases.find(str(folder)))
     found = bases.find(str(folder), adapter_base=str(tiny_base))
     assert found == bases.Checkpoint(str(tiny_base.resolve()), adapter=str(folder.resolve()))
-    assert "is no adapter" in refused(lambda: bases.find(str(tiny_base), adapter_base=str(tiny_base)))
+    for whole in (str(tiny_base), bases.EMBEDDED, "model.gguf"):
+        assert "is no adapter" in refused(lambda name=whole: bases.find(name, adapter_base=str(tiny_base)))
 
 
 def test_an_adapter_a_gguf_base_and_a_chat_file_in_one_sitting(

@@ -49,19 +49,21 @@ def find(spec: str, revision: str | None = None, *, adapter_base: str | None = N
     Raises:
         FthallError: the folder is no checkpoint, the embedded base is missing or altered, or an adapter's base is.
     """
+    whole = spec == EMBEDDED or spec.endswith(gguf.SUFFIX)
+    folder = None if whole else adapter.folder_of(spec, revision)
+    if adapter_base and not folder:
+        raise FthallError(f"{spec} is no adapter (no {adapter.CONFIG} in it); leave out --adapter-base")
     if spec == EMBEDDED:
         return Checkpoint(str(embedded.converted()))
     if file := gguf.found(spec, revision):
         return Checkpoint(str(gguf.converted(file)))
-    if folder := adapter.folder_of(spec, revision):
+    if folder:
         try:
             base = find(adapter_base) if adapter_base else find(*adapter.base_of(folder))
         except FthallError as error:
             elsewhere = "" if adapter_base else "; if it is elsewhere, type --adapter-base BASE"
             raise FthallError(f"the base of the adapter {spec}: {error}{elsewhere}") from None
         return replace(base, adapter=str(folder))
-    if adapter_base:
-        raise FthallError(f"{spec} is no adapter (no {adapter.CONFIG} in it); leave out --adapter-base")
     path = Path(spec).expanduser()
     if path.exists() or spec.startswith((".", "/", "~")) or spec.count("/") > 1:
         if not (path / "config.json").is_file():

@@ -2,7 +2,7 @@
 
 Models differ (Llama and Gemma want a token at the beginning of every text, Qwen and SmolLM2 want none), and so do the
 tokenizers that come with them: one converted from GGUF may leave out what its model cannot do without. Gemma-3-270M
-knows 72 % of capitals with it and none without.
+answers 94 % of 200 famous facts with it and 10 % without (``benchmark/studies/first_look.py``).
 """
 
 from collections.abc import Sequence

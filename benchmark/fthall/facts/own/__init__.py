@@ -8,23 +8,20 @@ In: a file or dataset, in any format (:mod:`~fthall.facts.own.formats`) and conv
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fthall.errors import FthallError
-from fthall.facts.own.conventions import TURNS, Example, convention, example, needed
+from fthall.facts.own.conventions import Example, convention, example, needed
 from fthall.facts.own.formats import FORMATS, Row, check_format, rows, write
 from fthall.facts.source import identifier
 from fthall.records import Fact
 
-__all__ = ["FORMATS", "SEVERAL", "TURNS", "Own", "Survey", "beside", "check_format", "exemplars", "write"]
-SEVERAL = ("merge", "apart", "leave-out")
-"""What becomes of questions with several answers: one fact that accepts them all, a fact each, or none."""
+__all__ = ["FORMATS", "Own", "Survey", "beside", "check_format", "exemplars", "write"]
 RELATION = "all"
 """Of facts that say none: they are one group."""
 _DEV = {"dev", "validation", "valid", "val", "test", "held"}
@@ -54,10 +51,12 @@ class Own:
     split: str = "train"
     """Of a dataset."""
     turn: str | None = None
-    """Of a conversation, which is judged."""
+    """Of a conversation, which is judged: ``first`` or ``last``."""
     several: str = "merge"
+    """Of questions with several answers: ``merge`` them into a fact that accepts all, ``apart``, a fact each, or
+    ``leave-out``."""
 
-    def survey(self, on_rows: "Any" = None) -> Survey:
+    def survey(self, on_rows: Callable[[int], None] | None = None) -> Survey:
         """Read all of it and check it. Memory: 16 bytes a row.
 
         Args:
@@ -151,7 +150,7 @@ class Own:
         )
 
 
-def exemplars(facts: "tuple[Fact, ...]", shots: int) -> list[Fact]:
+def exemplars(facts: tuple[Fact, ...], shots: int) -> list[Fact]:
     """What to show beside questions: of each relation what is not for training, or all where that is too little."""
     chosen: list[Fact] = []
     for relation in dict.fromkeys(fact.relation for fact in facts):
@@ -176,5 +175,5 @@ def _text(row: Row, name: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def _number(parts: "tuple[str, ...]") -> int:
+def _number(parts: tuple[str, ...]) -> int:
     return int.from_bytes(blake2b("\0".join(parts).encode(), digest_size=8).digest(), "big")

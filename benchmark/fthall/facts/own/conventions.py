@@ -17,7 +17,6 @@ CONVENTIONS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "messages": (("messages", "conversations"),),
 }
 """Convention: what a row must have, one of each."""
-TURNS = ("first", "last")
 WORDS, CHARACTERS = 8, 80
 """Of a short answer, at most: a name, a date, a number."""
 _ASKS, _ANSWERS = {"user", "human"}, {"assistant", "gpt", "model", "bot"}
