@@ -20,6 +20,7 @@ Prints medians over the rounds, ratios, how many answers are right, and where ve
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -52,6 +53,7 @@ def main() -> None:  # noqa: PLR0915 - one long table
     """Measure and print."""
     parser = study.parser(__doc__)
     parser.add_argument("--base", default=bases.EMBEDDED)
+    parser.add_argument("--add-bos", action="store_true", default=None)
     parser.add_argument("--source", default="entityquestions")
     parser.add_argument("--relation", default="P17")
     parser.add_argument("--questions", type=int, default=768)
@@ -61,7 +63,7 @@ def main() -> None:  # noqa: PLR0915 - one long table
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--vllm", action="store_true")
     options = parser.parse_args()
-    model, tokenizer = bases.load(bases.find(options.base), dtype=options.dtype)
+    model, tokenizer = bases.load(replace(bases.find(options.base), add_bos=options.add_bos), dtype=options.dtype)
     known = [fact for fact in sources.load(options.source) if fact.relation == options.relation]
     pool = [fact for fact in known if fact.origin == "dev"]
     asked = [fact for fact in known if fact.origin == "train"][: options.questions]
