@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fthall.files import write_json
+from fthall.leaderboard.board import number
+from fthall.measure.runs import Paired
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -20,3 +22,9 @@ def tell(result: Any, out: Path | None) -> None:
     if out:
         write_json(out, result)
     print(json.dumps(result, ensure_ascii=False, indent=1))  # noqa: T201
+
+
+def told(found: Paired) -> str:
+    """A difference and its interval, over facts and seeds where there are several."""
+    span = found.judged
+    return f"{number(found.difference)} ({number(span.low)} to {number(span.high)})"

@@ -12,11 +12,10 @@ from statistics import median
 from typing import Any
 
 from fthall.files import read_json
-from fthall.leaderboard.board import number
-from fthall.measure.runs import Paired
 from fthall.records import Split
 from fthall.why import available, trace
 from fthall.why.results import Results, read
+from study import told
 
 STUDIES = Path(__file__).resolve().parents[2] / "leaderboard" / "studies"
 METHODS = {
@@ -42,12 +41,6 @@ OVERLAPS = {
 }
 SHARES = (10, 25, 50, 65, 75, 100)
 DOSES = ((200, "sft"), (400, "sft"), (400, "self-distill"), (800, "sft"))
-
-
-def told(found: Paired) -> str:
-    """A difference and its interval, over facts and seeds where there are several."""
-    span = found.judged
-    return f"{number(found.difference)} ({number(span.low)} to {number(span.high)})"
 
 
 def learned(found: Results, arm: str, entry: str = "sft") -> str:

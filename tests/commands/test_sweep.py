@@ -3,6 +3,7 @@
 import json
 import shutil
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 
 from builders import tiny_release
 from fthall import bases, cli
+from fthall.commands.finetune import beside
 from fthall.finetune import load_recipe
 from fthall.finetune.tracking import curve
 from fthall.finetune.tuning import Family, Trial, best, load_sweep, publish
@@ -76,6 +78,21 @@ def test_a_sweep_gives_a_recipe_that_runs_and_says_its_budget(
     card = yaml.safe_load((tmp_path / "submissions/geonames/tiny/lora-seed0/submission.yaml").read_text())
     assert card["hyperparameters"]["tuned_on"] == "held_val and unknown, harmonic mean"
     assert not list((tmp_path / "runs").rglob("checkpoint"))
+
+
+def test_a_trial_that_is_made_is_written_down_before_the_next_ends(
+    sweep: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(work: Any, todo: list[Any], jobs: int) -> Iterator[Any]:
+        yield todo[0], work(todo[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(beside, "each", cut)
+    path = written(sweep, tmp_path)
+    assert cli.main(["sweep", str(path), "--work", str(tmp_path / "runs"), "--no-tracking"]) != 0
+    told = json.loads((tmp_path / "sweep-tuned.trials.json").read_text())
+    assert [row["trial"] for row in told["trials"]] == ["sft-1"]
+    assert not (tmp_path / "sweep-tuned.yaml").exists()
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,16 @@ def run(options: argparse.Namespace) -> None:
     parent = begin_parent(uri, release.track, options.sweep.stem, told, work / KEPT) if uri and left else None
     todo = [Try(recipe, family, trial, release, work, not options.not_resumable, uri, parent) for family, trial in left]
     say(f"{len(todo)} trials, {len(earlier)} are in {file}; {sweep.trials} of each of {len(named)} families; {work}")
+
+    def kept() -> "list[Trial]":
+        """All trials that are made, written down: who loses the work folder loses none of them."""
+        found = [
+            earlier.get(trial.entry) or read_trial(recipe, family, trial, release, work) for family, trial in tasks
+        ]
+        done = [one for one in found if one]
+        write_json(file, publish(sweep, release.digest, command, done))
+        return done
+
     errors = []
     with display() as progress:
         bar = progress.add_task("trials", total=len(todo), rate="")
@@ -87,9 +97,8 @@ def run(options: argparse.Namespace) -> None:
                 errors.append(FthallError(f"{one.trial.entry}: {result}"))
                 continue
             progress.console.print(_line(result, tried(sweep, result)), highlight=False)
-    found = [earlier.get(trial.entry) or read_trial(recipe, family, trial, release, work) for family, trial in tasks]
-    done = [one for one in found if one]
-    write_json(file, publish(sweep, release.digest, command, done))
+            kept()
+    done = kept()
     whole = complete(sweep, done)
     if whole:
         write_text(out, f"# The best settings of each family, by {command}; do not edit.\n{tuned_recipe(sweep, done)}")
