@@ -65,7 +65,9 @@ def test_the_commands_of_the_pages_parse(page: Path):
 
 def test_the_readmes_results_are_those_of_the_committed_submissions(capsys):
     assert cli.main(["table", "--submissions", str(ROOT / "submissions")]) == 0
-    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    tables = capsys.readouterr().out.split("\n**")
+    embedded = [table for table in tables if table.splitlines()[0].strip("*").endswith("/smollm2-135m")]
+    rows = [line for table in embedded for line in table.splitlines() if line.startswith("| ")]
     assert len(rows) > 2
     for row in rows:
         assert row.rstrip("|").strip() in README, "run `fthall table` and copy its rows"
@@ -234,7 +236,42 @@ def test_the_numbers_of_the_slick_page_are_those_of_the_committed_results():
     assert speed["verified_against_generate"] >= 7
     assert speed["verified_against_vllm"] >= 4
     assert speed["verified_share_of_floor"] >= 0.6
-    assert not any(read_json(studies / "engine-speed-float32.json")["verdicts_unlike_generate"].values())
+    for name, compared in (("", 768), ("-gemma", 500), ("-qwen", 500)):
+        alike = read_json(studies / f"engine-speed-float32{name}.json")
+        assert not any(alike["verdicts_unlike_generate"].values())
+        assert alike["verdicts_compared"] == compared
+
+
+def test_the_page_of_three_bases_has_the_figures_of_the_committed_submissions(monkeypatch: pytest.MonkeyPatch):
+    if any(splits.absent(track) for track in splits.tracks()):
+        pytest.skip("EntityQuestions is not here")
+    monkeypatch.syspath_prepend(ROOT / "benchmark/studies")
+    study = importlib.import_module("bases")
+    tables = study.tables()
+    page = (ROOT / "leaderboard/pages/bases.md").read_text(encoding="utf-8")
+    assert [len(rows) for rows in tables.values()] == [16, 19, 5, 9]
+    assert [row for row in tables.pop("short") if row not in README] == []
+    assert [row for rows in tables.values() for row in rows if row not in page] == []
+    track = ROOT / "submissions/entityquestions/qwen2.5-coder-1.5b"
+    courses = [
+        {point["epoch"]: point for point in read_json(path)["trajectory"]}
+        for path in track.glob("sft-seed?/results.json")
+    ]
+    first = sorted((course[1]["held"] for course in courses), reverse=True)
+    late = [point["held"] for course in courses for epoch, point in course.items() if epoch >= 4]
+    assert min(point["unknown"] for course in courses for epoch, point in course.items() if epoch >= 4) >= 97
+    text = " ".join(page.split())
+    assert f"it keeps {first[0]:.1f} and {first[1]:.1f} % of the old ones" in text
+    assert f"and {min(late):.1f} to {max(late):.1f} from the fourth on" in text
+    seconds = {
+        base: [read_json(path)["train_seconds"] for path in (ROOT / "submissions").glob(f"*/{base}/*/results.json")]
+        for base in study.BASES
+    }
+    small, large = seconds["gemma-3-270m"], seconds["qwen2.5-coder-1.5b"]
+    assert f"A run of Gemma took {min(small):.0f} to {max(small):.0f} seconds" in text
+    assert f"one of Qwen {min(large):.0f} to {max(large):.0f}" in text
+    costs = (ROOT / "leaderboard/pages/finetuning.md").read_text(encoding="utf-8")
+    assert f"| {len(small + large)} | {sum(small + large) / 3600:.2f} |" in costs
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "benchmark/studies").glob("*.py")), ids=lambda path: path.stem)
@@ -288,8 +325,10 @@ def test_the_pictures_of_the_page_that_asks_why_are_those_of_the_committed_resul
 
 def test_the_tuned_families_of_the_finetuning_page_are_those_of_the_leaderboard() -> None:
     page = (ROOT / "leaderboard/pages/finetuning.md").read_text(encoding="utf-8")
-    titles = [run.title for run in load_recipe(RECIPES / "geonames-sweep-tuned.yaml").runs]
-    assert len(titles) == 7
+    made = ROOT / "submissions/geonames/smollm2-135m"
+    runs = load_recipe(RECIPES / "geonames-sweep-tuned.yaml").runs
+    titles = [run.title for run in runs if (made / f"{run.entry}-seed2").exists()]
+    assert len(titles) >= 10
     for title in titles:
         row = next(line for line in README.splitlines() if line.startswith(f"| {title} |"))
         cells = row.split(" | ")
@@ -349,6 +388,18 @@ def test_the_trials_of_the_finetuning_page_are_those_that_were_made():
             tried = ", ".join(f"{name} {value:g}" for name, value in best["tried"].items())
             found = " | ".join(f"{best[name]:.1f}" for name in ("unknown", "held_val", "score", "held"))
             assert f"| {tried} | {found} | {sum(row['seconds'] for row in made):.0f} |" in page, family
+    trials = read_json(RECIPES / "geonames-sweep-tuned.trials.json")["trials"]
+    curves = [
+        {row["tried"]["learning_rate"]: row for row in trials if row["family"] == family}
+        for family in ("freeze-attention-tuned", "sft-tuned")
+    ]
+    for rate in set(curves[0]) | set(curves[1]):
+        cells = [
+            f"{curve[rate][name]:.1f}" if rate in curve else ""
+            for curve in curves
+            for name in ("unknown", "held_val", "held")
+        ]
+        assert f"| {rate:g} | {' | '.join(cells)} |" in page
 
 
 def test_the_costs_of_the_finetuning_page_are_those_of_the_committed_results():
@@ -361,6 +412,13 @@ def test_the_costs_of_the_finetuning_page_are_those_of_the_committed_results():
             if path.parent.name.rsplit("-seed", 1)[0] in entries
         ]
         assert f"| reference results, {name} | {len(found)} | {sum(found) / 3600:.2f} |" in page
+    tuned = {run.entry for run in load_recipe(RECIPES / "geonames-sweep-tuned.yaml").runs}
+    found = [
+        read_json(path)["train_seconds"]
+        for path in (ROOT / "submissions/geonames/smollm2-135m").glob("*/results.json")
+        if path.parent.name.rsplit("-seed", 1)[0] in tuned
+    ]
+    assert f"| {len(found)} | {sum(found) / 3600:.2f} |" in page
     trials = [row for path in RECIPES.glob("*.trials.json") for row in read_json(path)["trials"]]
     assert f"| {len(trials)} | {sum(row['seconds'] for row in trials) / 3600:.2f} |" in page
 
