@@ -240,6 +240,12 @@ def test_the_numbers_of_the_slick_page_are_those_of_the_committed_results():
         alike = read_json(studies / f"engine-speed-float32{name}.json")
         assert not any(alike["verdicts_unlike_generate"].values())
         assert alike["verdicts_compared"] == compared
+    ways = ("verified_against_generate", "verified_against_generate_stopped")
+    large = [read_json(studies / f"engine-speed{name}.json") for name in ("-float32-qwen", "-qwen")]
+    assert all(found["verified_against_generate"] >= 5 for found in large)
+    times = [f"{found[way]:.1f}" for found in large for way in ways]
+    assert "it is {} times as fast as padded `generate` there, and {} times".format(*times[:2]) in page
+    assert "64 questions) {} and {} times".format(*times[2:]) in page
 
 
 def test_the_page_of_three_bases_has_the_figures_of_the_committed_submissions(monkeypatch: pytest.MonkeyPatch):
