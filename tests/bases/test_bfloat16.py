@@ -40,9 +40,9 @@ def test_every_product_of_a_model_goes_that_way_and_gradients_too(inference):
     with Products() as seen, ThroughFloat32(), torch.autocast("cpu", torch.bfloat16):
         if inference:
             with torch.inference_mode():
-                said = layer(x), torch.bmm(heads, heads.transpose(1, 2))
+                said = layer(x), torch.bmm(heads, heads.transpose(1, 2)), heads[:, None] @ heads.transpose(1, 2)
         else:
-            said = layer(x), torch.bmm(heads, heads.transpose(1, 2))
+            said = layer(x), torch.bmm(heads, heads.transpose(1, 2)), heads[:, None] @ heads.transpose(1, 2)
             said[0].float().sum().backward()
             assert layer.weight.grad is not None
     assert {value.dtype for value in said} == {torch.bfloat16}
