@@ -81,6 +81,15 @@ def counts(answers: Sequence[Answer]) -> dict[Outcome, int]:
     return {outcome: found[outcome] for outcome in Outcome}
 
 
+LETTERS = {outcome: str(outcome)[0] for outcome in Outcome}
+"""Of each outcome, where there is one an item: ``c``, ``w``, ``a``."""
+
+
+def letters(answers: Sequence[Answer]) -> str:
+    """Outcomes, a letter an answer."""
+    return "".join(LETTERS[answer.outcome] for answer in answers)
+
+
 def accuracy(answers: Sequence[Answer]) -> float:
     """Exact match with aliases, percent.
 

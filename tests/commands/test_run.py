@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from builders import tiny_release
-from fthall import bases, cli
+from fthall import bases, cli, submissions
 from fthall.finetune.tracking import track
+from fthall.knowledge import splits
 
 ABSENT = ("lm_eval", "mlflow", "datasets", "pandera")
 
@@ -50,6 +51,19 @@ def test_train_here_evaluate_there(command: list[str], tmp_path: Path, capsys: p
     assert (tmp_path / "runs/geonames/tiny/sft-seed0/run.json").stat().st_mtime_ns == trained, "it is not trained again"
     made = sorted(path.name for path in (tmp_path / "submissions/geonames/tiny").iterdir())
     assert made == ["sft-seed0", "wise-seed0"]
+    release = splits.load(str(tmp_path / "release"))
+    for name in made:
+        assert submissions.validate(tmp_path / "submissions/geonames/tiny" / name, release).evidenced
+
+
+def test_a_trajectory_without_all_of_its_outcomes_is_handed_in_without_any(command: list[str], tmp_path: Path) -> None:
+    assert cli.main([*command, "--only", "sft", "--evaluate", "later", "--no-tracking"]) == 0
+    outcomes = tmp_path / "runs/geonames/tiny/sft-seed0/outcomes.jsonl"
+    outcomes.write_text(outcomes.read_text().splitlines(keepends=True)[1])  # begun by a version that wrote none
+    assert cli.main([*command, "--only", "sft", "--no-tracking"]) == 0
+    folder = tmp_path / "submissions/geonames/tiny/sft-seed0"
+    assert not (folder / "outcomes.jsonl").exists()
+    assert not submissions.validate(folder, splits.load(str(tmp_path / "release"))).evidenced
 
 
 def test_checkpoints_that_are_needed_are_not_discarded(command: list[str], tmp_path: Path, capsys) -> None:

@@ -17,7 +17,7 @@ from builders import tiny_release
 from fthall.engines.questions import evaluate
 from fthall.engines.shared import head
 from fthall.errors import FthallError
-from fthall.finetune import read_answers
+from fthall.finetune import read_answers, read_outcomes
 from fthall.finetune import train as training_module
 from fthall.finetune.loop.data import Collate, EvenBatches, completions, encode
 from fthall.finetune.loop.teacher import Frozen
@@ -250,6 +250,7 @@ def test_a_killed_run_goes_on_and_ends_where_a_whole_one_does(tiny_base, tokeniz
     again, resumed = trained(tiny_base, tokenizer, release, tmp_path / "killed", run, settings, on_epoch=seen.append)
     assert [point.epoch for point in seen] == [3, 4], "epochs 1 and 2 were saved and must not be repeated"
     assert resumed == trajectory
+    assert read_outcomes(tmp_path / "killed") == read_outcomes(tmp_path / "whole")
     assert equal(whole, again)
 
 

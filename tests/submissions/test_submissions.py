@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from builders import BASE_SHA, TRACK, card_of, tiny_release, write_submission_folder
 from fthall import submissions
 from fthall.errors import FthallError
+from fthall.files import write_jsonl
 from fthall.knowledge import splits
 from fthall.records import Outcome, Release, Split
 
 RIGHT = {Split.KNOWN: 3, Split.UNKNOWN: 1, Split.HELD: 2, Split.HELD_VAL: 1}
-POINT = {"epoch": 1, "known": 50.0, "unknown": 0, "held": 100, "held_val": 50, "train_loss": None}
+POINT = {"epoch": 1, "known": 100 / 3, "unknown": 0, "held": 100, "held_val": 50, "train_loss": None}
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_find(tmp_path: Path, release: Release) -> None:
 @pytest.mark.parametrize("name", ["notes.txt", ".hidden", "samples/extra.jsonl", "model.pkl", "samples/known.jsonl.gz"])
 def test_extra_file(folder: Path, release: Release, name: str) -> None:
     (folder / name).write_text("x")
-    assert f"{name}; allowed: results.json, samples/held.jsonl" in refusal(folder, release)
+    assert f"{name}; allowed: outcomes.jsonl, results.json, samples/held.jsonl" in refusal(folder, release)
 
 
 @pytest.mark.parametrize("name", ["more", "samples/more", ".git"])
@@ -379,6 +380,91 @@ def test_the_trajectory_ends_at_the_answers_but_for_those_said_to_differ(folder:
         (_claim(total, [first], held=100.0), "names too few facts"),
     ):
         assert says in refusal(change(folder, edit), release)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"epoch": 0}, "the trajectory has epoch 0 twice; give each once"),
+        ({"held": 60.0}, "epoch 1 claims 60 % on held, 2.40 of its 4 facts; give the share of a whole number of them"),
+    ],
+)
+def test_a_trajectory_that_cannot_be(tmp_path: Path, release: Release, change: dict[str, Any], says: str) -> None:
+    folder = write(tmp_path, release, trajectory=[{**POINT, "epoch": 0}, {**POINT, **change}])
+    assert says in refusal(folder, release)
+
+
+ASKED = [
+    {"epoch": 0, "outcomes": {"known": "cww", "unknown": "www", "held": "cccc", "held_val": "cw"}},
+    {"epoch": 1, "outcomes": {"unknown": "wac", "held": "ccwc"}},
+    {"epoch": 2, "outcomes": {"known": "ccc", "unknown": "cww", "held": "ccaw", "held_val": "cw"}},
+]
+
+
+def shown_trajectory(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The points these outcomes give."""
+    points = []
+    for row in asked:
+        shares = {split: 100 * said.count("c") / len(said) for split, said in row["outcomes"].items()}
+        points.append({**dict.fromkeys(map(str, Split)), **shares, "epoch": row["epoch"], "train_loss": None})
+    return points
+
+
+@pytest.fixture
+def evidenced(tmp_path: Path, release: Release) -> Path:
+    """A valid submission whose trajectory can be counted again."""
+    folder = write(tmp_path, release, abstained={Split.HELD: 1}, trajectory=shown_trajectory(ASKED))
+    write_jsonl(folder / "outcomes.jsonl", ASKED)
+    return folder
+
+
+def test_a_trajectory_is_counted_again_from_what_became_of_every_question(evidenced: Path, release: Release) -> None:
+    assert submissions.validate(evidenced, release).evidenced
+    (evidenced / "outcomes.jsonl").unlink()
+    assert not submissions.validate(evidenced, release).evidenced
+
+
+def outcome(epoch: int, split: str, letters: str) -> Callable[[list[dict[str, Any]]], None]:
+    return lambda rows: rows[epoch]["outcomes"].update({split: letters})
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (list.pop, "has epochs 0, 1, the trajectory in results.json 0, 1, 2; each has one line, in order"),
+        (list.reverse, "has epochs 2, 1, 0, the trajectory"),
+        (lambda rows: rows.append(rows[-1]), "has epochs 0, 1, 2, 2, the trajectory"),
+        (list.clear, "has epochs none, the trajectory"),
+        (outcome(1, "held", "cccc"), "epoch 1, held: its outcomes give 100.00 %, the trajectory says 75.00"),
+        (outcome(1, "held", "ccwcc"), "epoch 1, held: 5 letters, the release has 4 items; each is one of c (correct)"),
+        (outcome(1, "held", "ccwx"), "epoch 1, held: 4 letters, the release has 4 items; each is one of c (correct)"),
+        (outcome(1, "known", "ccc"), "epoch 1, known: outcomes without a point"),
+        (lambda rows: rows[1]["outcomes"].pop("held"), "epoch 1, held: a point without outcomes"),
+        (lambda rows: rows[1]["outcomes"].clear(), "outcomes.jsonl: outcomes: "),
+        (outcome(1, "test", "c"), "outcomes.jsonl: outcomes.test"),
+        (lambda rows: rows[1].update(note="x"), "note: no such field; known are epoch, outcomes"),
+        (lambda rows: rows[1].update(epoch=float("inf")), "outcomes.jsonl: epoch"),
+        (outcome(2, "held", "cacw"), "the last epoch says abstained of tiny/country_of_city/h"),
+    ],
+)
+def test_outcomes_that_are_not_those_of_the_trajectory(
+    evidenced: Path, release: Release, edit: Callable[[list[dict[str, Any]]], None], says: str
+) -> None:
+    rows = copy.deepcopy(ASKED)
+    edit(rows)
+    (evidenced / "outcomes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert says in refusal(evidenced, release)
+
+
+def test_an_answer_that_differs_from_the_last_epoch_is_named(evidenced: Path, release: Release) -> None:
+    rows = copy.deepcopy(ASKED)
+    rows[2]["outcomes"]["held"] = "cacw"
+    write_jsonl(evidenced / "outcomes.jsonl", rows)
+    results = json.loads((evidenced / "results.json").read_text())
+    differing = [release.splits[Split.HELD][at].id for at in (1, 2)]
+    results["agreement"] = {"compared": sum(map(len, release.splits.values())), "differing": differing}
+    (evidenced / "results.json").write_text(json.dumps(results))
+    assert submissions.validate(evidenced, release).evidenced
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "[" * 100_000, '{"schema": ' + "9" * 5000 + "}"])

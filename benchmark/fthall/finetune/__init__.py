@@ -6,7 +6,7 @@ the Trainer); :mod:`~fthall.finetune.experiment` makes one of a recipe, tracked;
 what a run leaves behind.
 """
 
-from fthall.finetune.folder import read_answers, read_run, read_trajectory
+from fthall.finetune.folder import read_answers, read_outcomes, read_run, read_trajectory
 from fthall.finetune.recipe import Recipe, Run, Training, load_recipe
 
-__all__ = ["Recipe", "Run", "Training", "load_recipe", "read_answers", "read_run", "read_trajectory"]
+__all__ = ["Recipe", "Run", "Training", "load_recipe", "read_answers", "read_outcomes", "read_run", "read_trajectory"]

@@ -1,13 +1,15 @@
-"""What a run leaves behind, read: ``run.json``, ``trajectory.jsonl``, ``answers.jsonl``. No torch here.
+"""What a run leaves behind, read. No torch here.
 
-``checkpoint/``, the model itself, lies beside them.
+``run.json``, ``trajectory.jsonl``, ``outcomes.jsonl`` and ``answers.jsonl``; ``checkpoint/``, the model itself, lies
+beside them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fthall.answers import letters
 from fthall.bases import adapter
 from fthall.errors import FthallError
 from fthall.files import read_json, read_jsonl, write_jsonl
@@ -75,6 +77,22 @@ def read_trajectory(folder: Path) -> list[EpochPoint]:
     """The trajectory a run has written so far."""
     path = folder / "trajectory.jsonl"
     return [EpochPoint(**row) for row in read_jsonl(path)] if path.exists() else []
+
+
+OUTCOMES = "outcomes.jsonl"
+
+
+def read_outcomes(folder: Path) -> list[dict[str, Any]]:
+    """What became of every question, epoch by epoch: ``epoch``, and ``outcomes``, split to a letter an item."""
+    path = folder / OUTCOMES
+    return read_jsonl(path) if path.exists() else []
+
+
+def add_outcomes(folder: Path, epoch: int, answers: Mapping[Split, Sequence[Answer]]) -> None:
+    """Write down an epoch's; those of later epochs, if there are any, are dropped."""
+    earlier = [row for row in read_outcomes(folder) if row["epoch"] < epoch]
+    now = {"epoch": epoch, "outcomes": {str(split): letters(rows) for split, rows in answers.items()}}
+    write_jsonl(folder / OUTCOMES, [*earlier, now])
 
 
 def read_answers(path: Path) -> dict[Split, tuple[Answer, ...]]:

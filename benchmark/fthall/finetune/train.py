@@ -21,7 +21,7 @@ from fthall.engines import evaluate
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
 from fthall.files import read_json, write_json, write_jsonl
-from fthall.finetune.folder import describe, is_finished, read_answers, read_trajectory, write_answers
+from fthall.finetune.folder import add_outcomes, describe, is_finished, read_answers, read_trajectory, write_answers
 from fthall.finetune.job import Job, meet
 from fthall.finetune.loop.data import Collate, completions, encode
 from fthall.finetune.loop.optimiser import Copies
@@ -94,6 +94,7 @@ class _Evaluation:
         point = EpochPoint(epoch=epoch, train_loss=loss, **reached, **missing)
         earlier = [p for p in read_trajectory(job.folder) if p.epoch < epoch]
         write_jsonl(job.folder / "trajectory.jsonl", map(asdict, [*earlier, point]))
+        add_outcomes(job.folder, epoch, found)
         if self.log:
             self.log({**reached, **({} if loss is None else {"train_loss": loss})}, step)
         if self.on_epoch:
@@ -206,9 +207,9 @@ def train(
 
     Weights are float32 throughout: in bfloat16 up to 10 of 1,270 answers changed with the batch they were asked in, and
     small updates are rounded away. The folder gets ``trajectory.jsonl`` (accuracy on all splits before training and
-    after epochs), ``answers.jsonl`` (every answer after the last epoch), ``checkpoint/`` (safetensors and tokenizer)
-    and, last, ``run.json`` (what was run). A run whose ``run.json`` exists is finished and not repeated; an interrupted
-    one goes on after its last whole epoch.
+    after epochs), ``outcomes.jsonl`` (what became of each question there), ``answers.jsonl`` (every answer after the
+    last epoch), ``checkpoint/`` (safetensors and tokenizer) and, last, ``run.json`` (what was run). A run whose
+    ``run.json`` exists is finished and not repeated; an interrupted one goes on after its last whole epoch.
 
     Args:
         release: what is trained and asked.

@@ -15,6 +15,7 @@ SCHEMA = 1
 _Track = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]
 _Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 _Text = Annotated[str, Field(min_length=1, max_length=500)]
+Epoch = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
 _Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 _Scalar = Annotated[str, Field(max_length=500)] | int | Annotated[float, Field(allow_inf_nan=False)] | bool | None
 
@@ -69,7 +70,7 @@ class Counts(Strict):
 class Point(Strict):
     """One epoch of a trajectory, accuracies in percent (see :class:`fthall.records.EpochPoint`)."""
 
-    epoch: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    epoch: Epoch
     known: _Percent | None
     unknown: _Percent
     held: _Percent
@@ -103,6 +104,8 @@ class Submission(BaseModel):
     card: Card
     results: Results
     answers: dict[Split, tuple[Answer, ...]]
+    evidenced: bool = False
+    """Whether its trajectory was counted again, item by item (:mod:`fthall.submissions.evidence`)."""
 
     @cached_property
     def run(self) -> EvaluatedRun:

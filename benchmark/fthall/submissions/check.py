@@ -6,6 +6,7 @@ A submission is a folder of plain data, never executed and never unpickled::
         submission.yaml      the card: who, what, how
         results.json         counts per split, and the trajectory if there is one
         samples/<split>.jsonl   every answer: {"fact_id": …, "prediction": …}
+        outcomes.jsonl       what became of every question at every epoch, if there is a trajectory; optional
 
 The counts are redundant on purpose: they are recomputed here from the answers, with the one scorer, and must agree.
 """
@@ -23,6 +24,7 @@ from fthall.files import read_json, read_jsonl
 from fthall.knowledge import splits
 from fthall.records import Answer, Outcome, Release, Split
 from fthall.schema import parse, read_yaml, shown
+from fthall.submissions import evidence
 from fthall.submissions.card import Card, Counts, Results, Submission
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
@@ -92,8 +94,28 @@ def validate(folder: Path, release: Release | None = None) -> Submission:
             raise FthallError(
                 f"{folder}/results.json: {split} claims {_show(claimed)}, its answers give {_show(counted)}"
             )
+    _check_trajectory(folder, results, release)
     _check_agreement(folder, results, answers)
-    return Submission(slug=folder.name, card=card, results=results, answers=answers)
+    evidenced = (folder / evidence.FILE).exists()
+    if evidenced:
+        evidence.check(folder, results, answers, release)
+    return Submission(slug=folder.name, card=card, results=results, answers=answers, evidenced=evidenced)
+
+
+def _check_trajectory(folder: Path, results: Results, release: Release) -> None:
+    """A point an epoch, and every percentage a share of the items of its split."""
+    epochs = [point.epoch for point in results.trajectory]
+    if doubled := [epoch for epoch in epochs if epochs.count(epoch) > 1]:
+        raise FthallError(f"{folder}/results.json: the trajectory has epoch {doubled[0]:g} twice; give each once")
+    for point in results.trajectory:
+        for split, facts in release.splits.items():
+            said = getattr(point, split)
+            right = None if said is None else said * len(facts) / 100
+            if right is not None and abs(right - round(right)) > 1e-6:
+                raise FthallError(
+                    f"{folder}/results.json: epoch {point.epoch:g} claims {said:.6g} % on {split}, {right:.2f} of its "
+                    f"{len(facts)} facts; give the share of a whole number of them, unrounded"
+                )
 
 
 def _check_agreement(folder: Path, results: Results, answers: dict[Split, tuple[Answer, ...]]) -> None:
@@ -134,7 +156,8 @@ def _check_files(folder: Path) -> None:
         raise FthallError(f"{folder} is no folder; give a submission's folder")
     if not _FOLDER.fullmatch(folder.resolve().name):
         raise FthallError(f"{shown(folder)}: the folder's name must be of a-z, 0-9 and -, at most 100")
-    expected = {"submission.yaml", "results.json", *(f"samples/{split}.jsonl" for split in Split)}
+    needed = {"submission.yaml", "results.json", *(f"samples/{split}.jsonl" for split in Split)}
+    expected = {*needed, evidence.FILE}
     found = set()
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -151,7 +174,7 @@ def _check_files(folder: Path) -> None:
         if name == "submission.yaml" and path.stat().st_size > MAX_CARD_BYTES:
             raise FthallError(f"{path} is larger than {MAX_CARD_BYTES // 1024} KiB")
         found.add(name)
-    if missing := sorted(expected - found):
+    if missing := sorted(needed - found):
         raise FthallError(f"{folder} lacks {', '.join(missing)}")
 
 

@@ -16,11 +16,12 @@ from fthall.answers import counts
 from fthall.engines import lm_eval_answers
 from fthall.errors import FthallError
 from fthall.files import write_json, write_jsonl, write_text
-from fthall.finetune import Run, Training, read_answers, read_run, read_trajectory
+from fthall.finetune import Run, Training, read_answers, read_outcomes, read_run, read_trajectory
 from fthall.knowledge import splits
 from fthall.measure import metrics
 from fthall.records import Answer, EpochPoint, Release, Split
 from fthall.schema import parse, read_yaml
+from fthall.submissions import evidence
 from fthall.submissions.card import SCHEMA, Card, Submission
 from fthall.submissions.check import MAX_PREDICTION, validate
 
@@ -38,6 +39,7 @@ def write_submission(
     agreement: Mapping[str, Any] | None,
     train_seconds: float | None,
     release: Release,
+    outcomes: Sequence[Mapping[str, Any]] = (),
 ) -> Submission:
     """Write a submission folder, whole or not at all, and return it validated."""
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +60,8 @@ def write_submission(
             "train_seconds": train_seconds,
         }
         write_json(new / "results.json", results)
+        if outcomes:
+            write_jsonl(new / evidence.FILE, map(dict, outcomes))
         validate(new, release)
         if folder.exists():
             shutil.rmtree(folder)
@@ -134,14 +138,18 @@ def from_run(
         "versions": _versions(*_VERSIONED, "datasets"),
         "created": datetime.date.today(),
     }
+    trajectory, outcomes = read_trajectory(place), read_outcomes(place)
+    if [row["epoch"] for row in outcomes] != [point.epoch for point in trajectory]:
+        outcomes = []  # begun by a version that wrote none: there is no evidence for the whole of it
     return write_submission(
         folder,
         card=card,
         answers=answers,
-        trajectory=read_trajectory(place),
+        trajectory=trajectory,
         agreement={"compared": asked, "differing": differing},
         train_seconds=info["seconds"],
         release=release,
+        outcomes=outcomes,
     )
 
 
