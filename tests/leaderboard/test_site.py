@@ -113,7 +113,7 @@ def filled(root: Path, release: Release) -> Path:
     """The reference (held 95 %), SFT (held 70 %, 90 % learned), each with two seeds; attention only with one."""
     for seed in (0, 1):
         submit(root, release, right=(4, 0, 19), seed=seed, curve=[(0, 0), (0, 95)], **REFERENCE)
-        curve = [(0, 5), (40, 95), (60, 85), (100, 75 - seed)]
+        curve = [(0, 5), (40, 95), (60, 85), (100, 75 - 5 * seed)]
         submit(root, release, right=(4, 9 + seed, 14 - 2 * seed), abstained=2, seed=seed, curve=curve)
     submit(
         root,

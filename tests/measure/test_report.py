@@ -54,6 +54,10 @@ def made(tmp_path: Path, release: Release, entry: str) -> report.Report:
     return report.report(found, reference, runs.ground(release))
 
 
+THIRD = 100 / 3
+"""One of the three new facts."""
+
+
 def points(*rows: tuple[float, float]) -> tuple[dict[str, float], ...]:
     return tuple(
         {"epoch": n, "known": 100.0, "unknown": unknown, "held": held, "held_val": 50.0}
@@ -64,8 +68,8 @@ def points(*rows: tuple[float, float]) -> tuple[dict[str, float], ...]:
 def test_a_report_by_hand(tmp_path: Path, release: Release) -> None:
     for seed in (0, 1):
         write(tmp_path, release, "sft-known", seed, held=4)
-    write(tmp_path, release, "sft", 0, held=2, abstained=1, trajectory=points((0, 0), (40, 100), (100, 50)))
-    write(tmp_path, release, "sft", 1, held=3, trajectory=points((0, 0), (30, 100), (45, 75)))
+    write(tmp_path, release, "sft", 0, held=2, abstained=1, trajectory=points((0, 0), (THIRD, 100), (100, 50)))
+    write(tmp_path, release, "sft", 1, held=3, trajectory=points((0, 0), (0, 100), (THIRD, 75)))
     found = made(tmp_path, release, "sft")
     assert (found.entry, found.seeds, found.reference) == ("sft", (0, 1), "sft-known")
     held = found.accuracy["held"]
@@ -82,8 +86,8 @@ def test_a_report_by_hand(tmp_path: Path, release: Release) -> None:
         "abstained": {"correct": 0.0, "wrong": 0.0, "abstained": 0.0},
     }
     at_50, at_90 = found.reached
-    assert (at_50.seeds, at_50.held, at_50.epochs) == (1, pytest.approx(100 - 50 / 6), pytest.approx(1 + 1 / 6))
-    assert (at_90.seeds, at_90.held) == (1, pytest.approx(50 + 50 / 6))
+    assert (at_50.seeds, at_50.held, at_50.epochs) == (1, pytest.approx(100 - 50 / 4), pytest.approx(1 + 1 / 4))
+    assert (at_90.seeds, at_90.held) == (1, pytest.approx(50 + 50 * 0.15))
     assert found.fall_from_peak == 37.5
     assert found.leakage == 0  # nobody was ever taught Atlantis
     assert any("2 seeds: a lead" in sentence for sentence in found.words)
@@ -107,7 +111,7 @@ def test_the_reference_as_an_entry_forgets_exactly_nothing(tmp_path: Path, relea
 
 def test_never_reached_and_one_seed_are_said(tmp_path: Path, release: Release) -> None:
     write(tmp_path, release, "sft-known")
-    write(tmp_path, release, "slow", unknown=1, trajectory=points((0, 0), (10, 100), (33, 100)))
+    write(tmp_path, release, "slow", unknown=1, trajectory=points((0, 0), (0, 100), (THIRD, 100)))
     found = made(tmp_path, release, "slow")
     assert [(one.level, one.seeds, one.held, one.epochs) for one in found.reached] == [
         (50, 0, None, None),
@@ -164,7 +168,7 @@ def test_other_releases_are_not_compared(tmp_path: Path, release: Release) -> No
 def test_the_commands(tmp_path: Path, release: Release, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in (0, 1, 2):
         write(tmp_path, release, "sft-known", seed)
-        write(tmp_path, release, "sft", seed, held=2, trajectory=points((0, 0), (10, 100)))
+        write(tmp_path, release, "sft", seed, held=2, trajectory=points((0, 0), (THIRD, 100)))
     root = tmp_path / "submissions" / release.track
     options = ["--release", str(tmp_path / "release")]
     assert main(["report", str(root / "sft"), *options, "--items", "held"]) == 0
