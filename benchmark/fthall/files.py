@@ -66,14 +66,24 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     )
 
 
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's fields; JSON would take the last of a name, and a reader the first."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{json.dumps(twice)[:80]} stands twice in one object")
+    return found
+
+
 def read_json(path: Path) -> Any:
     """Read JSON.
 
     Raises:
-        FthallError: missing or not JSON; the message names the file.
+        FthallError: missing, not JSON, or a name stands twice in an object; the message names the file.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
     except FileNotFoundError:
         raise FthallError(f"no file {path}") from None
     except (ValueError, OSError, RecursionError) as error:
@@ -96,7 +106,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     # Not splitlines(): it also breaks at U+2028 and others, which JSON strings may hold.
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_each_once)
         except (ValueError, RecursionError) as error:
             raise FthallError(f"{path}, line {number}: not JSON ({error})") from None
         if not isinstance(row, dict):

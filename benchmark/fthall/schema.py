@@ -1,6 +1,7 @@
 """Files from strangers: plain YAML only, strict pydantic models, and one clear line for whatever is wrong."""
 
 import typing
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fthall.errors import FthallError
 
+_UNSEEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
+"""Unicode categories of what is not seen, or changes how other text is."""
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -20,12 +23,18 @@ class Strict(BaseModel):
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without aliases: what is read is no larger than its text."""
+    """Safe YAML without aliases (what is read is no larger than its text) and without a name twice."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not allowed")
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise yaml.YAMLError(f"{twice[0][:80]!r} stands twice in one mapping")
+        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path, absent: str) -> Any:
@@ -86,6 +95,21 @@ def _kinds(annotation: Any) -> Iterator[type]:
             yield kind
     for argument in typing.get_args(annotation):
         yield from _kinds(argument)
+
+
+def readable(text: str) -> str:
+    """A stranger's text as it is, if all of it can be seen.
+
+    Raises:
+        ValueError: it holds control characters, marks of direction or characters of no width.
+    """
+    for at, character in enumerate(text):
+        if unicodedata.category(character) in _UNSEEN:
+            raise ValueError(
+                f"character {at + 1} is U+{ord(character):04X}, which cannot be seen; leave out control characters, "
+                "marks of direction and characters of no width"
+            )
+    return text
 
 
 def shown(text: object) -> str:

@@ -1,6 +1,7 @@
 """Submissions: a valid one passes; whatever else arrives is one clear line, never another exception."""
 
 import copy
+import datetime
 import json
 import os
 from collections.abc import Callable
@@ -257,6 +258,23 @@ def test_hostile_yaml(folder: Path, release: Release, text: str, says: str, monk
         ("url", "javascript:alert(1)"),
         ("url", "http://example.org"),
         ("url", "https://" + "x" * 300),
+        ("url", "https://example.org/a b"),
+        ("url", "https://example.org/'onclick"),
+        ("url", 'https://example.org/"x'),
+        ("url", "https://example.org/<b>"),
+        ("url", "https://exämple.org"),
+        ("title", "Ab\u202eSFT"),
+        ("title", "S\u200bFT"),
+        ("description", "one\ntwo"),
+        ("description", "\ufeffx"),
+        ("authors", ["A\u2066da"]),
+        ("contact", "a\x7f"),
+        ("hardware", "a\u2028b"),
+        ("command", "fthall\trun"),
+        ("versions", {"fthall": "1\u00ad"}),
+        ("versions", {"f\u200dthall": "1"}),
+        ("hyperparameters", {"a": "x\ue000"}),
+        ("created", datetime.date.today() + datetime.timedelta(days=2)),
         ("hardware", "x" * 501),
         ("command", ""),
         ("versions", {"fthall": "x" * 81}),
@@ -285,6 +303,44 @@ REQUIRED = {
     *("schema", "track", "release", "entry", "title", "method", "seed", "trained_on", "hyperparameters"),
     *("base_weights_sha256", "authors", "contact", "hardware", "command", "versions", "created"),
 }
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        ("submission.yaml", "seed: 3\n", "'seed' stands twice in one mapping"),
+        ("submission.yaml", "hyperparameters: {lr: 1, lr: 2}\n", "'lr' stands twice in one mapping"),
+        ("results.json", '{"schema": 1, "schema": 1}', '"schema" stands twice in one object'),
+        ("samples/held.jsonl", '{"fact_id": "a", "fact_id": "b", "prediction": "x"}', '"fact_id" stands twice'),
+    ],
+)
+def test_a_name_that_stands_twice(folder: Path, release: Release, file: str, text: str, says: str) -> None:
+    before = (folder / file).read_text() if file.endswith("yaml") else ""
+    if text.startswith("hyper"):
+        before = "".join(
+            line for line in before.splitlines(keepends=True) if line[:5] not in ("hyper", "  lea", "  epo")
+        )
+    (folder / file).write_text(before + text)
+    assert says in refusal(folder, release)
+
+
+def test_text_that_can_be_seen_is_accepted_in_any_script(tmp_path: Path, release: Release) -> None:
+    changes = {
+        "title": "Größe – 东京 «é» 🙂",
+        "url": "https://example.org/a_b/~c?d=e&f=%20#g",
+        "created": datetime.date.today(),
+    }
+    assert submissions.validate(with_card(tmp_path, release, changes), release).card.title == changes["title"]
+
+
+def test_an_agreement_that_names_too_much(folder: Path, release: Release) -> None:
+    every = [fact.id for facts in release.splits.values() for fact in facts]
+    results = json.loads((folder / "results.json").read_text())
+    results |= {"agreement": {"compared": len(every), "differing": every}, "trajectory": []}
+    (folder / "results.json").write_text(json.dumps(results))
+    assert "names 12 of 12 facts; where more than 5 % differ it is not the model that was trained" in refusal(
+        folder, release
+    )
 
 
 @pytest.mark.parametrize("field", sorted(REQUIRED))

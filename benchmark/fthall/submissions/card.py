@@ -4,20 +4,23 @@ import datetime
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from fthall.measure.runs import EvaluatedRun
 from fthall.records import Answer, EpochPoint, Split
-from fthall.schema import Strict
+from fthall.schema import Strict, readable
 
 SCHEMA = 1
 
 _Track = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]
 _Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-_Text = Annotated[str, Field(min_length=1, max_length=500)]
+_Seen = AfterValidator(readable)
+_Text = Annotated[str, Field(min_length=1, max_length=500), _Seen]
 Epoch = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
 _Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
-_Scalar = Annotated[str, Field(max_length=500)] | int | Annotated[float, Field(allow_inf_nan=False)] | bool | None
+_Scalar = (
+    Annotated[str, Field(max_length=500), _Seen] | int | Annotated[float, Field(allow_inf_nan=False)] | bool | None
+)
 
 
 class Card(Strict):
@@ -30,11 +33,11 @@ class Card(Strict):
     """Digest of the release that was trained and evaluated on."""
     entry: _Slug
     """What is ranked: all submissions of one entry are its seeds."""
-    title: Annotated[str, Field(min_length=1, max_length=80)]
+    title: Annotated[str, Field(min_length=1, max_length=80), _Seen]
     """How the leaderboard calls the entry."""
     method: _Slug
     """The family, e.g. ``sft``, ``freeze``, ``self-distill``."""
-    description: Annotated[str, Field(max_length=500)] = ""
+    description: Annotated[str, Field(max_length=500), _Seen] = ""
     seed: Annotated[int, Field(ge=0)]
     trained_on: Annotated[tuple[Split, ...], Field(min_length=1, max_length=2)]
     """Which splits were trained on; the Only-Known reference lacks ``unknown``. Held-out facts never are."""
@@ -43,13 +46,22 @@ class Card(Strict):
     """:func:`fthall.bases.weights_sha256` of the model training started from."""
     authors: Annotated[list[_Text], Field(min_length=1, max_length=50)]
     contact: _Text
-    url: Annotated[str, Field(pattern=r"^https://", max_length=300)] | None = None
-    """Where weights or code are."""
+    url: Annotated[str, Field(pattern=r"^https://[!#-&(-;=?-\[\]_a-z~]+$", max_length=300)] | None = None
+    """Where weights or code are: no spaces, quotes, angle brackets, backslashes or letters but ASCII."""
     hardware: _Text
     command: _Text
     """What was typed."""
-    versions: dict[_Text, Annotated[str, Field(max_length=80)]]
+    versions: dict[_Text, Annotated[str, Field(max_length=80), _Seen]]
     created: datetime.date
+    """No later than today, wherever on earth."""
+
+    @field_validator("created")
+    @classmethod
+    def _not_to_come(cls, value: datetime.date) -> datetime.date:
+        latest = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=14)).date()
+        if value > latest:
+            raise ValueError(f"{value} is in the future; give the day it was made")
+        return value
 
     @field_validator("trained_on")
     @classmethod

@@ -31,6 +31,8 @@ MAX_FILE_BYTES = 5 * 1024 * 1024
 MAX_CARD_BYTES = 64 * 1024
 """YAML is slow to parse: the card has a bound of its own."""
 MAX_PREDICTION = 500
+MAX_UNLIKE = 0.05
+"""Share of the answers lm-eval may find to be others than those during training; in float32 it is 0."""
 
 _FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 _SAMPLES = pa.DataFrameSchema(
@@ -129,6 +131,11 @@ def _check_agreement(folder: Path, results: Results, answers: dict[Split, tuple[
     if results.agreement.compared != len(asked):
         raise FthallError(
             f"{folder}/results.json: agreement.compared is {results.agreement.compared}, the release has {len(asked)}"
+        )
+    if len(differing) > MAX_UNLIKE * len(asked) + 2:  # of a handful of facts one or two say nothing
+        raise FthallError(
+            f"{folder}/results.json: agreement.differing names {len(differing)} of {len(asked)} facts; where more than "
+            f"{100 * MAX_UNLIKE:g} % differ it is not the model that was trained"
         )
     if not results.trajectory:
         return

@@ -23,10 +23,8 @@ from fthall.records import Answer, EpochPoint, Release, Split
 from fthall.schema import parse, read_yaml
 from fthall.submissions import evidence
 from fthall.submissions.card import SCHEMA, Card, Submission
-from fthall.submissions.check import MAX_PREDICTION, validate
+from fthall.submissions.check import MAX_PREDICTION, MAX_UNLIKE, validate
 
-MAX_UNLIKE = 0.05
-"""Share of the answers lm-eval may find to be others than those during training; in float32 it is 0."""
 _VERSIONED = ("fthall", "torch", "transformers", "lm_eval")
 
 
