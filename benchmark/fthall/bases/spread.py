@@ -82,6 +82,11 @@ def gathered(model: Any) -> dict[str, Any] | None:
 
 
 def _parts(model: Any) -> list[Any]:
+    """The modules that are gathered as one; none in a process that is alone."""
+    import torch.distributed
+
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return []
     from torch.distributed.fsdp import FSDPModule
 
     return [part for part in model.modules() if isinstance(part, FSDPModule)]
