@@ -85,6 +85,10 @@ LETTERS = {outcome: str(outcome)[0] for outcome in Outcome}
 """Of each outcome, where there is one an item: ``c``, ``w``, ``a``."""
 
 
+OUTCOMES = "outcomes.jsonl"
+"""The file of them, in a run's folder and in a submission's: a line an epoch."""
+
+
 def letters(answers: Sequence[Answer]) -> str:
     """Outcomes, a letter an answer."""
     return "".join(LETTERS[answer.outcome] for answer in answers)

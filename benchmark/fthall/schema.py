@@ -2,6 +2,7 @@
 
 import typing
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,8 +33,8 @@ class _PlainLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise yaml.YAMLError(f"{twice[0][:80]!r} stands twice in one mapping")
+        if len(set(names)) < len(names):
+            raise yaml.YAMLError(f"{Counter(names).most_common(1)[0][0][:80]!r} stands twice in one mapping")
         return super().construct_mapping(node, deep)
 
 

@@ -490,7 +490,7 @@ def outcome(epoch: int, split: str, letters: str) -> Callable[[list[dict[str, An
         (list.pop, "has epochs 0, 1, the trajectory in results.json 0, 1, 2; each has one line, in order"),
         (list.reverse, "has epochs 2, 1, 0, the trajectory"),
         (lambda rows: rows.append(rows[-1]), "has epochs 0, 1, 2, 2, the trajectory"),
-        (list.clear, "has epochs none, the trajectory"),
+        (list.clear, "outcomes.jsonl is empty; it has a line an epoch, or leave it out"),
         (outcome(1, "held", "cccc"), "epoch 1, held: its outcomes give 100.00 %, the trajectory says 75.00"),
         (outcome(1, "held", "ccwcc"), "epoch 1, held: 5 letters, the release has 4 items; each is one of c (correct)"),
         (outcome(1, "held", "ccwx"), "epoch 1, held: 4 letters, the release has 4 items; each is one of c (correct)"),
@@ -510,6 +510,16 @@ def test_outcomes_that_are_not_those_of_the_trajectory(
     edit(rows)
     (evidenced / "outcomes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert says in refusal(evidenced, release)
+
+
+def test_outcomes_without_a_trajectory(tmp_path: Path, release: Release) -> None:
+    folder = write(tmp_path, release)
+    for text, says in (
+        ("", "outcomes.jsonl is empty"),
+        (json.dumps(ASKED[0]) + "\n", "the trajectory in results.json none"),
+    ):
+        (folder / "outcomes.jsonl").write_text(text)
+        assert says in refusal(folder, release)
 
 
 def test_an_answer_that_differs_from_the_last_epoch_is_named(evidenced: Path, release: Release) -> None:

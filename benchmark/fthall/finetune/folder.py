@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fthall.answers import letters
+from fthall.answers import OUTCOMES, letters
 from fthall.bases import adapter
 from fthall.errors import FthallError
 from fthall.files import read_json, read_jsonl, write_jsonl
@@ -77,9 +77,6 @@ def read_trajectory(folder: Path) -> list[EpochPoint]:
     """The trajectory a run has written so far."""
     path = folder / "trajectory.jsonl"
     return [EpochPoint(**row) for row in read_jsonl(path)] if path.exists() else []
-
-
-OUTCOMES = "outcomes.jsonl"
 
 
 def read_outcomes(folder: Path) -> list[dict[str, Any]]:

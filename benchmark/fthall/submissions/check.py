@@ -13,12 +13,13 @@ The counts are redundant on purpose: they are recomputed here from the answers, 
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
 
-from fthall.answers import accuracy, counts, judge
+from fthall.answers import OUTCOMES, accuracy, counts, judge
 from fthall.errors import FthallError
 from fthall.files import read_json, read_jsonl
 from fthall.knowledge import splits
@@ -98,7 +99,7 @@ def validate(folder: Path, release: Release | None = None) -> Submission:
             )
     _check_trajectory(folder, results, release)
     _check_agreement(folder, results, answers)
-    evidenced = (folder / evidence.FILE).exists()
+    evidenced = (folder / OUTCOMES).exists()
     if evidenced:
         evidence.check(folder, results, answers, release)
     return Submission(slug=folder.name, card=card, results=results, answers=answers, evidenced=evidenced)
@@ -107,8 +108,9 @@ def validate(folder: Path, release: Release | None = None) -> Submission:
 def _check_trajectory(folder: Path, results: Results, release: Release) -> None:
     """A point an epoch, and every percentage a share of the items of its split."""
     epochs = [point.epoch for point in results.trajectory]
-    if doubled := [epoch for epoch in epochs if epochs.count(epoch) > 1]:
-        raise FthallError(f"{folder}/results.json: the trajectory has epoch {doubled[0]:g} twice; give each once")
+    if len(set(epochs)) < len(epochs):
+        doubled = Counter(epochs).most_common(1)[0][0]
+        raise FthallError(f"{folder}/results.json: the trajectory has epoch {doubled:g} twice; give each once")
     for point in results.trajectory:
         for split, facts in release.splits.items():
             said = getattr(point, split)
@@ -164,7 +166,7 @@ def _check_files(folder: Path) -> None:
     if not _FOLDER.fullmatch(folder.resolve().name):
         raise FthallError(f"{shown(folder)}: the folder's name must be of a-z, 0-9 and -, at most 100")
     needed = {"submission.yaml", "results.json", *(f"samples/{split}.jsonl" for split in Split)}
-    expected = {*needed, evidence.FILE}
+    expected = {*needed, OUTCOMES}
     found = set()
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()

@@ -15,14 +15,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from fthall.answers import LETTERS
+from fthall.answers import LETTERS, OUTCOMES
 from fthall.errors import FthallError
 from fthall.files import read_jsonl
 from fthall.records import Answer, Outcome, Release, Split
 from fthall.schema import Strict, parse
 from fthall.submissions.card import Epoch, Results
-
-FILE = "outcomes.jsonl"
 
 
 class Asked(Strict):
@@ -38,8 +36,10 @@ def check(folder: Path, results: Results, answers: Mapping[Split, Sequence[Answe
     Raises:
         FthallError: an epoch is missing or doubled, a split has other items than the release, or a count differs.
     """
-    path = folder / FILE
+    path = folder / OUTCOMES
     rows = [parse(Asked, row, path) for row in read_jsonl(path)]
+    if not rows:
+        raise FthallError(f"{path} is empty; it has a line an epoch, or leave it out")
     points = {point.epoch: point for point in results.trajectory}
     if [row.epoch for row in rows] != sorted(points):
         raise FthallError(

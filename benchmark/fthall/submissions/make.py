@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from fthall import bases
-from fthall.answers import counts
+from fthall.answers import OUTCOMES, counts
 from fthall.engines import lm_eval_answers
 from fthall.errors import FthallError
 from fthall.files import write_json, write_jsonl, write_text
@@ -21,7 +21,6 @@ from fthall.knowledge import splits
 from fthall.measure import metrics
 from fthall.records import Answer, EpochPoint, Release, Split
 from fthall.schema import parse, read_yaml
-from fthall.submissions import evidence
 from fthall.submissions.card import SCHEMA, Card, Submission
 from fthall.submissions.check import MAX_PREDICTION, MAX_UNLIKE, validate
 
@@ -59,7 +58,7 @@ def write_submission(
         }
         write_json(new / "results.json", results)
         if outcomes:
-            write_jsonl(new / evidence.FILE, map(dict, outcomes))
+            write_jsonl(new / OUTCOMES, map(dict, outcomes))
         validate(new, release)
         if folder.exists():
             shutil.rmtree(folder)
