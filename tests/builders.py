@@ -105,7 +105,7 @@ def card_of(
         "contact": "ada@example.org",
         "hardware": "a laptop",
         "command": "fthall run recipe.yaml",
-        "versions": {"fthall": "0.1.0"},
+        "versions": {"fthall": "0.1.0", "lm_eval": "0.4.13"},
         "created": datetime.date(2026, 1, 2),
         **(changes or {}),
     }

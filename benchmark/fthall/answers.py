@@ -5,6 +5,7 @@ normaliser anywhere. Exact match after normalisation follows SQuAD (Rajpurkar et
 papers fthall is built on; on top of it, Unicode is folded, so that "Sao Paulo" matches "São Paulo".
 """
 
+import functools
 import re
 import string
 import unicodedata
@@ -44,6 +45,7 @@ def _fold(text: str) -> str:
     return text.translate(_LETTERS).translate(_DROPPED)
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def normalise(text: str) -> str:
     """Lower case, accents folded, punctuation and English articles dropped, white space collapsed. Idempotent.
 

@@ -10,12 +10,10 @@ from lm_eval.api.task import ConfigurableTask
 from fthall.answers import judge
 from fthall.facts import synthetic
 from fthall.knowledge import splits
-from fthall.prompts import ask
+from fthall.prompts import OTHERWISE, ask
 from fthall.records import Fact, Outcome, Split
 
 DEFAULT_TRACK = "geonames/smollm2-135m"
-OTHERWISE = "asked_otherwise"
-"""The metric of a task that was not asked as the track is."""
 _LOG = logging.getLogger(__name__)
 
 

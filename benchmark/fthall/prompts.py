@@ -7,6 +7,9 @@ from typing import Any
 
 from fthall.records import Fact
 
+OTHERWISE = "asked_otherwise"
+"""The metric of an lm-eval task that was not asked as its track is."""
+
 STOP = "\n"
 """An answer ends at the first line break (or the model's end-of-sequence token)."""
 

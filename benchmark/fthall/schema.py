@@ -20,7 +20,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class Strict(BaseModel):
     """A frozen record that refuses fields it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -73,7 +73,12 @@ def submit(
         **{"schema": 1, "track": release.track, "release": release.digest, "entry": "sft", "title": "SFT"},
         **{"method": "sft", "seed": 0, "trained_on": ["known", "unknown"], "hyperparameters": {"epochs": 2}},
         **{"base_weights_sha256": SHA, "authors": ["A. Author"], "contact": "a@b.example", "hardware": "2 cores"},
-        **{"command": "fthall run", "versions": {"fthall": "0.1.0"}, "created": datetime.date(2026, 1, 2), **card},
+        **{
+            "command": "fthall run",
+            "versions": {"fthall": "0.1.0", "lm_eval": "0.4.13"},
+            "created": datetime.date(2026, 1, 2),
+            **card,
+        },
     }
     folder = root / release.track / f"{values['entry']}-seed{values['seed']}"
     counts = {}
@@ -385,7 +390,7 @@ def test_bad_input_is_one_line(filled: Path, release: Release, tmp_path: Path) -
         site.render(filled / "geonames", tmp_path / "site", release=release)
     folder = filled / TRACK / "sft-seed0"
     shutil.copytree(folder, filled / TRACK / "sft-again")
-    with pytest.raises(FthallError, match="are both seed 0 of 'sft'"):
+    with pytest.raises(FthallError, match="is seed 0 of 'sft', so the folder's name must be sft-seed0"):
         site.render(filled, tmp_path / "site", release=release)
     shutil.rmtree(filled / TRACK / "sft-again")
     submit(filled, release, right=(4, 9, 14), seed=5, method="other")

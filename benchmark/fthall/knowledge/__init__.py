@@ -4,7 +4,3 @@
 :mod:`~fthall.knowledge.releases` builds a release from labels files, :mod:`~fthall.knowledge.splits` draws, loads and
 verifies the splits of a track, :mod:`~fthall.knowledge.annotate` writes what is known beside your own facts.
 """
-
-from fthall.knowledge import annotate, releases, slick, splits, stability
-
-__all__ = ["annotate", "releases", "slick", "splits", "stability"]

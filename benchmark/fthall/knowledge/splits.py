@@ -15,21 +15,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import yaml
 
 from fthall import facts as sources
 from fthall.errors import FthallError
 from fthall.facts import synthetic
 from fthall.files import atomic, read_jsonl, sha256, write_jsonl, write_text
-from fthall.knowledge import draw
-from fthall.knowledge.draw import Rule, relation_table
-from fthall.knowledge.slick import tally
 from fthall.paths import data_dir
 from fthall.records import Fact, Release, Split
 from fthall.schema import read_yaml
+
+if TYPE_CHECKING:  # tables are for those who draw splits; whoever reads them starts in a blink
+    import pandas as pd
+
+    from fthall.knowledge.draw import Rule
 
 SCHEMA = 1
 MADE_UP = "made_up"
@@ -79,12 +80,12 @@ def build(
     *,
     track: str,
     facts: Sequence[Fact],
-    labels: pd.DataFrame,
+    labels: "pd.DataFrame",
     sizes: Mapping[Split, int],
     source: Mapping[str, Any],
     base: Mapping[str, Any],
     slick: Mapping[str, Any],
-    rule: Rule | None = None,
+    rule: "Rule | None" = None,
     texts: bool = True,
 ) -> Release:
     """Draw the splits and write the release folder.
@@ -95,8 +96,10 @@ def build(
     Raises:
         FthallError: the folder holds a release already (they are immutable), or a split comes out too small.
     """
+    from fthall.knowledge import draw
+
     check_free(folder)
-    rule = rule or Rule()
+    rule = rule or draw.Rule()
     splits = draw.split(facts, labels, sizes, rule)
     listed, suffix = _names(texts)
     files: dict[str, Any] = {}
@@ -118,7 +121,7 @@ def build(
         "base": dict(base),
         "slick": dict(slick),
         "rule": rule.manifest(),
-        "relations": relation_table(facts, labels, rule),
+        "relations": draw.relation_table(facts, labels, rule),
         "files": files,
     }
     return _finished(folder, made)
@@ -200,12 +203,14 @@ def sizes(manifest: Mapping[str, Any]) -> dict[Split, int]:
     return {split: int(manifest["files"][_file(manifest, split)]["facts"]) for split in Split}
 
 
-def ledger(track: str) -> pd.DataFrame:
+def ledger(track: str) -> "pd.DataFrame":
     """Every labelled fact of a release: ``fact_id``, ``category``, ``right`` and ``asked``.
 
     Raises:
         FthallError: unknown track, unreadable or altered manifest.
     """
+    import pandas as pd
+
     name, _ = _names(_ships_texts(manifest(track)))
     return pd.read_csv(_folder(track) / name, keep_default_na=False)
 
@@ -250,7 +255,7 @@ def _from_source(manifest: Mapping[str, Any], listed: Mapping[Split, Path]) -> d
     return splits
 
 
-def labels_of(track: str) -> tuple[list[Fact], pd.DataFrame]:
+def labels_of(track: str) -> "tuple[list[Fact], pd.DataFrame]":
     """The facts a release was drawn from, and their labels as :func:`build` takes them.
 
     Raises:
@@ -280,9 +285,11 @@ def rebuilt(release: Release, track: str) -> bool:
     Raises:
         FthallError: the source is not here, or lacks facts that were labelled.
     """
+    from fthall.knowledge import draw
+
     facts, labels = labels_of(track)
     try:
-        rule = Rule(**release.manifest["rule"])
+        rule = draw.Rule(**release.manifest["rule"])
     except TypeError:
         raise FthallError(
             f"{_folder(track)}: its rule is none that this version of fthall knows; update fthall"
@@ -292,7 +299,7 @@ def rebuilt(release: Release, track: str) -> bool:
     if made:
         near = tuple(fact.subject for fact in again[Split.HELD])
         again[Split.UNKNOWN] = tuple(synthetic.generate(synthetic.spec(made["set"], near)))
-    return again == dict(release.splits) and relation_table(facts, labels, rule) == release.manifest["relations"]
+    return again == dict(release.splits) and draw.relation_table(facts, labels, rule) == release.manifest["relations"]
 
 
 def with_made_up(folder: Path, track: str, spec: synthetic.Spec, *, name: str, found: Mapping[str, Any]) -> Release:
@@ -339,8 +346,12 @@ def _finished(folder: Path, said: Mapping[str, Any]) -> Release:
     return load(str(folder))
 
 
-def _ledger(labels: pd.DataFrame) -> pd.DataFrame:
+def _ledger(labels: "pd.DataFrame") -> "pd.DataFrame":
     """Category, right answers and questions asked of every labelled fact."""
+    import pandas as pd
+
+    from fthall.knowledge.slick import tally
+
     counts = pd.DataFrame(map(tally, labels["right"]), columns=["right", "asked"], index=labels.index)
     return labels[["fact_id", "category"]].join(counts)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from fthall.answers import counts
-from fthall.errors import FthallError
 from fthall.measure import metrics, report, runs, stats
 from fthall.measure.runs import EvaluatedRun, Ground
 from fthall.measure.stats import Floats
 from fthall.records import EpochPoint, Outcome, Release, Split
-from fthall.submissions import Submission, read
+from fthall.submissions import Submission, odd, read, tiers
+from fthall.submissions.tiers import Tier, Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,10 @@ class SeedRow:
     fall: float | None
     at: Mapping[int, float | None]
     trajectory: tuple[EpochPoint, ...]
+    tier: Tier
+    verification: Verification | None
+    odd: tuple[str, ...]
+    """What looks odd about it, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,14 @@ class Entry:
     paired: bool
     at: Mapping[int, Stat | None]
     area: Stat | None
+    evidenced: bool
+    """Whether ``at`` and ``area`` were counted again, item by item; else they are the submitter's word."""
+    tier: Tier
+    """The least of its seeds'."""
     score: float | None
     rank: int | None
-    """One more than the entries that score significantly better, seeds and items taken together; ties share it."""
+    """One more than the entries of its own tier or a higher one that score significantly better, seeds and items taken
+    together; ties share it. None of what was refuted."""
     place: int
     """Its place by name, which decides its colour and shape in the pictures."""
     descriptions: Sequence[str]
@@ -92,22 +101,25 @@ class Board:
     """What the numbers say, in sentences."""
 
 
-def board(release: Release, submissions: Sequence[Submission]) -> Board:
+def board(release: Release, submissions: Sequence[Submission], verified: Path | None = None) -> Board:
     """The entries of a track.
 
-    Raises:
-        FthallError: the seeds of an entry disagree on what it is.
+    Args:
+        release: of the track.
+        submissions: all of it.
+        verified: the folder of what maintainers verified; by default the shipped one.
     """
     by_entry: dict[str, list[Submission]] = {}
     for one in sorted(submissions, key=lambda s: (s.card.entry, s.card.seed)):
         by_entry.setdefault(one.card.entry, []).append(one)
-    for slug, group in by_entry.items():
-        for field in ("title", "method", "trained_on"):
-            if len(values := _distinct(str(getattr(one.card, field)) for one in group)) > 1:
-                raise FthallError(f"{release.track}: the seeds of {slug!r} differ in {field}: {' and '.join(values)}")
     twins = runs.reference_of([one.run for one in submissions])
     reference = twins[0].entry if twins else None
-    entries = [_entry(slug, group, twins, place) for place, (slug, group) in enumerate(by_entry.items())]
+    odd_about = odd.look(release, submissions)
+    seeds = {one.slug: _seed(one, twins, odd_about[one.slug], verified) for one in submissions}
+    entries = [
+        _entry(slug, group, [seeds[one.slug] for one in group], twins, place)
+        for place, (slug, group) in enumerate(by_entry.items())
+    ]
     if twins:
         entries = _compared(
             entries, [[one.run for one in group] for group in by_entry.values()], twins, runs.ground(release)
@@ -146,7 +158,7 @@ def _compared(
     kept = np.minimum(100.0, 100 * held / np.maximum(bound, 1e-9))
     scores = over_seeds(score)
     found = stats.compare_all(scores, 2 * kept * unknown / np.maximum(kept + unknown, 1e-9), subjects)
-    ranks, _ = stats.ranks(np.nanmean(scores, axis=1), found.p)
+    ranks = _ranks(entries, np.nanmean(scores, axis=1), found.p)
     place = next(i for i, entry in enumerate(entries) if entry.is_reference)
     others = [i for i in range(len(entries)) if i != place]
     if max(map(len, groups)) > 1:
@@ -159,9 +171,19 @@ def _compared(
         p_values, intervals = [pair.p for pair in pairs], [(pair.low, pair.high) for pair in pairs]
     intervals[place] = (0.0, 0.0)
     adjusted = dict(zip(others, stats.holm([p_values[i] for i in others]).tolist(), strict=True))
-    return [
-        replace(entry, interval=intervals[i], p=adjusted.get(i), rank=int(ranks[i])) for i, entry in enumerate(entries)
-    ]
+    return [replace(entry, interval=intervals[i], p=adjusted.get(i), rank=ranks[i]) for i, entry in enumerate(entries)]
+
+
+def _ranks(entries: Sequence[Entry], scores: Floats, p_values: Floats) -> list[int | None]:
+    """Each entry's among those of its own tier or a higher one: no claim pushes down what was checked harder."""
+    ranks: list[int | None] = [None] * len(entries)
+    for tier in {entry.tier for entry in entries} - {Tier.REFUTED}:
+        of = [i for i, entry in enumerate(entries) if entry.tier.level >= tier.level]
+        found, _ = stats.ranks(scores[of], p_values[np.ix_(of, of)])
+        for i, rank in zip(of, found, strict=True):
+            if entries[i].tier is tier:
+                ranks[i] = int(rank)
+    return ranks
 
 
 def table(submissions: Path, *, release: Release | None = None) -> str:
@@ -189,6 +211,8 @@ def table(submissions: Path, *, release: Release | None = None) -> str:
             reached = "not reached" if at is None else f"{at.mean:.1f}"
             if at and at.n < len(entry.seeds):
                 reached += f" ({at.n} of {len(entry.seeds)})"
+            if at and not entry.evidenced:
+                reached = f"({reached})"
             lines.append(f"| {' | '.join([_plain(entry.title), str(len(entry.seeds)), *means, lost, reached])} |")
         lines.append("")
     return "\n".join(lines)
@@ -203,9 +227,10 @@ def _is_sft(one: Submission, trained_on: set[Split]) -> bool:
     return one.card.method == "sft" and set(one.card.trained_on) == trained_on
 
 
-def _entry(slug: str, group: Sequence[Submission], twins: Sequence[EvaluatedRun], place: int) -> Entry:
+def _entry(
+    slug: str, group: Sequence[Submission], seeds: Sequence[SeedRow], twins: Sequence[EvaluatedRun], place: int
+) -> Entry:
     is_reference = bool(twins) and slug == twins[0].entry
-    seeds = tuple(_seed(one, twins) for one in group)
     accuracy = {split: over(seed.accuracy[split] for seed in seeds) for split in Split}
     held = accuracy[Split.HELD]
     forgetting, score = None, None
@@ -222,7 +247,7 @@ def _entry(slug: str, group: Sequence[Submission], twins: Sequence[EvaluatedRun]
         method=card.method,
         trained_on=tuple(split for split in Split if split in card.trained_on),
         is_reference=is_reference,
-        seeds=seeds,
+        seeds=tuple(seeds),
         accuracy=accuracy,
         wrong=over(seed.wrong for seed in seeds),
         abstained=over(seed.abstained for seed in seeds),
@@ -232,6 +257,8 @@ def _entry(slug: str, group: Sequence[Submission], twins: Sequence[EvaluatedRun]
         paired=all(seed.paired for seed in seeds),
         at={level: over(values) if values else None for level, values in reached.items()},
         area=over(areas) if areas else None,
+        evidenced=all(one.evidenced for one in group if one.results.trajectory),
+        tier=min((seed.tier for seed in seeds), key=lambda tier: tier.level),
         score=score,
         rank=None,
         place=place,
@@ -240,7 +267,7 @@ def _entry(slug: str, group: Sequence[Submission], twins: Sequence[EvaluatedRun]
     )
 
 
-def _seed(one: Submission, twins: Sequence[EvaluatedRun]) -> SeedRow:
+def _seed(one: Submission, twins: Sequence[EvaluatedRun], looks_odd: tuple[str, ...], verified: Path | None) -> SeedRow:
     held = one.answers[Split.HELD]
     found = counts(held)
     twin = runs.twins(twins, [one.run])[0][0] if twins else None
@@ -257,6 +284,9 @@ def _seed(one: Submission, twins: Sequence[EvaluatedRun]) -> SeedRow:
         fall=metrics.fall_from_peak(trajectory) if trajectory else None,
         at={level: metrics.held_at_plasticity(trajectory, level) for level in report.LEVELS},
         trajectory=trajectory,
+        tier=tiers.tier(one, verified),
+        verification=tiers.verification(one, verified),
+        odd=looks_odd,
     )
 
 

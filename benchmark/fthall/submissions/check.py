@@ -2,30 +2,30 @@
 
 A submission is a folder of plain data, never executed and never unpickled::
 
-    submissions/<source>/<base>/<slug>/
+    submissions/<source>/<base>/<entry>-seed<n>/
         submission.yaml      the card: who, what, how
         results.json         counts per split, and the trajectory if there is one
         samples/<split>.jsonl   every answer: {"fact_id": …, "prediction": …}
         outcomes.jsonl       what became of every question at every epoch, if there is a trajectory; optional
+        trained_on.txt       hashes of the questions it was trained on, a line each; optional
 
 The counts are redundant on purpose: they are recomputed here from the answers, with the one scorer, and must agree.
 """
 
+import hashlib
+import itertools
 import json
 import re
 from collections import Counter
 from pathlib import Path
 
-import pandas as pd
-import pandera.pandas as pa
-
-from fthall.answers import OUTCOMES, accuracy, counts, judge
+from fthall.answers import OUTCOMES, accuracy, counts, judge, normalise
 from fthall.errors import FthallError
-from fthall.files import read_json, read_jsonl
+from fthall.files import read_json, read_jsonl, sha256
 from fthall.knowledge import splits
 from fthall.records import Answer, Outcome, Release, Split
 from fthall.schema import parse, read_yaml, shown
-from fthall.submissions import evidence
+from fthall.submissions import evidence, pinned
 from fthall.submissions.card import Card, Counts, Results, Submission
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
@@ -34,33 +34,68 @@ MAX_CARD_BYTES = 64 * 1024
 MAX_PREDICTION = 500
 MAX_UNLIKE = 0.05
 """Share of the answers lm-eval may find to be others than those during training; in float32 it is 0."""
+TRAINED = "trained_on.txt"
 
 _FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
-_SAMPLES = pa.DataFrameSchema(
-    {
-        "fact_id": pa.Column(str, unique=True),
-        "prediction": pa.Column(str, pa.Check.str_length(max_value=MAX_PREDICTION)),
-    },
-    strict=True,
-    coerce=False,
-)
+_SAMPLE = ("fact_id", "prediction")
+_HASH = re.compile(r"[0-9a-f]{16}")
 
 
-def validate(folder: Path, release: Release | None = None) -> Submission:
+def question_hash(question: str) -> str:
+    """What stands in ``trained_on.txt`` for a question: the first 16 hex digits of the SHA-256 of it, normalised."""
+    return hashlib.sha256(normalise(question).encode()).hexdigest()[:16]
+
+
+def validate(folder: Path, release: Release | None = None, *, checkpoint: Path | None = None) -> Submission:
     """Check a submission folder whole and return it; its counts are recomputed from its answers.
 
     Args:
-        folder: ``…/<source>/<base>/<slug>``.
+        folder: ``…/<source>/<base>/<entry>-seed<n>``.
         release: the release to check against; by default the shipped one of the card's track, or, in a folder
             ``…/<source>/<base>@<digest>/<slug>``, the retired one of that digest.
+        checkpoint: the folder of its checkpoint, to be compared with what the card pins; headers are read, no weights.
 
     Raises:
         FthallError: one line with the first thing that is wrong, where, and what is allowed.
     """
-    _check_files(folder)
+    digest = _check_files(folder)
     card_file = folder / "submission.yaml"
     card = parse(Card, read_yaml(card_file, f"no file {card_file}"), card_file)
+    if folder.resolve().name != (name := f"{card.entry}-seed{card.seed}"):
+        raise FthallError(f"{folder}: is seed {card.seed} of {card.entry!r}, so the folder's name must be {name}")
     results = parse(Results, read_json(folder / "results.json"), folder / "results.json")
+    release = _release(folder, card, release)
+    if card.base_weights_sha256 != release.manifest["base"]["weights_sha256"]:
+        raise FthallError(f"{folder}: base_weights_sha256 is not that of the track's base model")
+    _check_pinned(card_file, card, checkpoint)
+    answers = {split: _samples(folder / "samples" / f"{split}.jsonl", split, release) for split in Split}
+    for split, rows in answers.items():
+        found = counts(rows)
+        counted = Counts(**{str(outcome): found[outcome] for outcome in Outcome})
+        if split not in results.counts:
+            raise FthallError(f"{folder}/results.json: no counts for '{split}'")
+        if (claimed := results.counts[split]) != counted:
+            raise FthallError(
+                f"{folder}/results.json: {split} claims {_show(claimed)}, its answers give {_show(counted)}"
+            )
+    _check_trajectory(folder, results, release)
+    _check_agreement(folder, results, answers)
+    evidenced = (folder / OUTCOMES).exists()
+    if evidenced:
+        evidence.check(folder, results, answers, release)
+    return Submission(
+        slug=folder.resolve().name,
+        card=card,
+        results=results,
+        answers=answers,
+        digest=digest,
+        trained_questions=_trained(folder / TRAINED),
+        evidenced=evidenced,
+    )
+
+
+def _release(folder: Path, card: Card, release: Release | None) -> Release:
+    """The release a submission is checked against, after checking that it is of it and lies under its name."""
     if release is None:
         # Only what ships: a pull request must not bring the release it is checked against.
         if card.track not in splits.tracks():
@@ -85,32 +120,35 @@ def validate(folder: Path, release: Release | None = None) -> Submission:
     places = {Path(name).parts for name in (card.track, splits.retired_name(card.track, card.release))}
     if folder.resolve().parts[-3:-1] not in places:
         raise FthallError(f"{folder} must lie in a folder …/{card.track}/<slug>")
-    if card.base_weights_sha256 != release.manifest["base"]["weights_sha256"]:
-        raise FthallError(f"{folder}: base_weights_sha256 is not that of the track's base model")
-    answers = {split: _samples(folder / "samples" / f"{split}.jsonl", split, release) for split in Split}
-    for split, rows in answers.items():
-        found = counts(rows)
-        counted = Counts(**{str(outcome): found[outcome] for outcome in Outcome})
-        if split not in results.counts:
-            raise FthallError(f"{folder}/results.json: no counts for '{split}'")
-        if (claimed := results.counts[split]) != counted:
-            raise FthallError(
-                f"{folder}/results.json: {split} claims {_show(claimed)}, its answers give {_show(counted)}"
-            )
-    _check_trajectory(folder, results, release)
-    _check_agreement(folder, results, answers)
-    evidenced = (folder / OUTCOMES).exists()
-    if evidenced:
-        evidence.check(folder, results, answers, release)
-    return Submission(slug=folder.name, card=card, results=results, answers=answers, evidenced=evidenced)
+    if empty := [split for split in Split if not release.splits[split]]:
+        raise FthallError(f"{folder}: {card.track} has no facts in {empty[0]}: there is nothing to check")
+    return release
+
+
+def _check_pinned(card_file: Path, card: Card, checkpoint: Path | None) -> None:
+    """That the checkpoint a card names can be of the track's base, and is the one in a folder, where one is given."""
+    base = pinned.base_header(card.base_weights_sha256)
+    if card.checkpoint is not None:
+        pinned.check(card.checkpoint, base, str(card_file))
+    if checkpoint is None:
+        return
+    if card.checkpoint is None:
+        raise FthallError(f"{card_file} pins no checkpoint to compare {checkpoint} with; hand it in with one")
+    if not checkpoint.is_dir():
+        raise FthallError(f"{checkpoint} is no folder; give that of the checkpoint")
+    pinned.check_files(card.checkpoint, checkpoint, base)
 
 
 def _check_trajectory(folder: Path, results: Results, release: Release) -> None:
-    """A point an epoch, and every percentage a share of the items of its split."""
+    """A point an epoch, the base's first, and every percentage a share of the items of its split."""
     epochs = [point.epoch for point in results.trajectory]
     if len(set(epochs)) < len(epochs):
         doubled = Counter(epochs).most_common(1)[0][0]
         raise FthallError(f"{folder}/results.json: the trajectory has epoch {doubled:g} twice; give each once")
+    if epochs and 0 not in epochs:
+        raise FthallError(
+            f"{folder}/results.json: the trajectory lacks epoch 0, the base before training; put it first"
+        )
     for point in results.trajectory:
         for split, facts in release.splits.items():
             said = getattr(point, split)
@@ -159,15 +197,16 @@ def _show(counts: Counts) -> str:
     return " / ".join(f"{value} {name}" for name, value in counts.model_dump().items())
 
 
-def _check_files(folder: Path) -> None:
-    """Only the expected files, none a link, none oversized."""
+def _check_files(folder: Path) -> str:
+    """Only the expected files, none a link, none oversized; their digest."""
     if not folder.is_dir():
         raise FthallError(f"{folder} is no folder; give a submission's folder")
     if not _FOLDER.fullmatch(folder.resolve().name):
         raise FthallError(f"{shown(folder)}: the folder's name must be of a-z, 0-9 and -, at most 100")
     needed = {"submission.yaml", "results.json", *(f"samples/{split}.jsonl" for split in Split)}
-    expected = {*needed, OUTCOMES}
+    expected = {*needed, OUTCOMES, TRAINED}
     found = set()
+    digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
@@ -182,31 +221,54 @@ def _check_files(folder: Path) -> None:
             raise FthallError(f"{path} is not a plain file of at most {MAX_FILE_BYTES // 2**20} MiB")
         if name == "submission.yaml" and path.stat().st_size > MAX_CARD_BYTES:
             raise FthallError(f"{path} is larger than {MAX_CARD_BYTES // 1024} KiB")
+        digest.update(f"{name}\n{sha256(path)}\n".encode())
         found.add(name)
     if missing := sorted(needed - found):
         raise FthallError(f"{folder} lacks {', '.join(missing)}")
+    return digest.hexdigest()
+
+
+def _trained(path: Path) -> frozenset[str]:
+    """The hashes of the questions it was trained on; none where it does not say."""
+    if not path.exists():
+        return frozenset()
+    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if not _HASH.fullmatch(line.decode("ascii", "replace")):
+            raise FthallError(
+                f"{path}, line {number}: expected 16 hex digits; fthall submit --trained-on FILE writes it"
+            )
+    if any(one >= other for one, other in itertools.pairwise(lines)):
+        raise FthallError(f"{path}: its lines must be in order, each once; fthall submit --trained-on FILE writes it")
+    return frozenset(line.decode() for line in lines)
 
 
 def _samples(path: Path, split: Split, release: Release) -> tuple[Answer, ...]:
     """Every answer of a split, in the release's order, judged by the one scorer."""
-    rows = read_jsonl(path)
-    for number, row in enumerate(rows, 1):  # first the shape: a table of odd rows could be huge
-        if row.keys() != _SAMPLES.columns.keys() or not all(isinstance(value, str) for value in row.values()):
+    said: dict[str, str] = {}
+    for number, row in enumerate(read_jsonl(path), 1):
+        if row.keys() != {*_SAMPLE} or not all(isinstance(value, str) for value in row.values()):
             raise FthallError(f"{path}, line {number}: expected fact_id and prediction, both strings, and nothing else")
-    try:
-        table = pd.DataFrame(rows, columns=list(_SAMPLES.columns), dtype="str")
-        _SAMPLES.validate(table)
-    except UnicodeEncodeError as error:
-        raise FthallError(f"{path}: half a surrogate pair in a string ({error.reason})") from None
-    except pa.errors.SchemaError as error:
-        raise FthallError(f"{path}: {str(error).splitlines()[0][:200]}") from None
-    said = dict(zip(table["fact_id"], table["prediction"], strict=True))
+        fact_id, prediction = row["fact_id"], row["prediction"]
+        if len(prediction) > MAX_PREDICTION:
+            raise FthallError(
+                f"{path}, line {number}: the prediction has {len(prediction)} characters, allowed are {MAX_PREDICTION}"
+            )
+        try:
+            (fact_id + prediction).encode()
+        except UnicodeEncodeError as error:
+            raise FthallError(f"{path}, line {number}: half a surrogate pair in a string ({error.reason})") from None
+        if fact_id in said:
+            raise FthallError(
+                f"{path}, line {number}: a duplicate: the fact_id {json.dumps(fact_id)[:200]} was answered before"
+            )
+        said[fact_id] = prediction
     wanted = {fact.id for fact in release.splits[split]}
     if said.keys() != wanted:
         lacking, extra = sorted(wanted - said.keys()), sorted(said.keys() - wanted)
         raise FthallError(
             f"{path}: {len(lacking)} facts of the release missing, {len(extra)} not in it"
-            f" (first: {json.dumps((lacking or extra)[0], ensure_ascii=False)})"
+            f" (first: {shown(json.dumps((lacking or extra)[0], ensure_ascii=False))[:200]})"
         )
     return tuple(
         Answer(fact.id, split, said[fact.id], judge(said[fact.id], fact.answers)) for fact in release.splits[split]

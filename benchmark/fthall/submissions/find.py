@@ -1,15 +1,20 @@
 """Where submissions lie: all under a folder, the seeds of an entry, the reference beside it."""
 
+import itertools
 import logging
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fthall.errors import FthallError
 from fthall.knowledge import splits
-from fthall.measure.runs import EvaluatedRun, reference_of
 from fthall.records import Release
 from fthall.submissions.card import Submission
 from fthall.submissions.check import validate
+
+if TYPE_CHECKING:
+    from fthall.measure.runs import EvaluatedRun
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,18 +38,35 @@ def retired(root: Path) -> dict[str, int]:
     return dict(Counter(track for folder in find(root) if splits.RETIRED in (track := _track(folder))))
 
 
+def each(folders: Iterable[Path], release: Release | None = None) -> Iterator[Submission]:
+    """Submissions, checked one after the other; what they are checked against is read once a track.
+
+    Args:
+        folders: of submissions.
+        release: check all of them against this one.
+
+    Raises:
+        FthallError: as :func:`fthall.submissions.check.validate`.
+    """
+    shipped = [] if release else [*splits.tracks(), *splits.retired()]
+    for track, group in itertools.groupby(folders, _track):
+        against = splits.load(track) if track in shipped else release
+        for folder in group:
+            yield validate(folder, against)
+
+
 def _track(folder: Path) -> str:
     """The track, or retired release, a submission's folder lies under."""
     return "/".join(folder.resolve().parts[-3:-1])
 
 
 def read(root: Path, release: Release | None = None) -> list[tuple[Release, list[Submission]]]:
-    """Every submission under a folder, valid and unique, by track; but for tracks that are :func:`lacking`.
+    """Every submission under a folder, valid, by track; but for tracks that are :func:`lacking`.
 
     Submissions of retired releases are not among them.
 
     Raises:
-        FthallError: an invalid, duplicate or misplaced submission.
+        FthallError: an invalid or misplaced submission, or the seeds of an entry disagree on what it is.
     """
     if not root.is_dir():
         raise FthallError(f"no folder {root}; give the folder that holds <source>/<base>/<submission>/")
@@ -53,24 +75,40 @@ def read(root: Path, release: Release | None = None) -> list[tuple[Release, list
         hidden = any(part.startswith(".") for part in card.relative_to(root).parts)
         if not hidden and card.parent not in folders:
             raise FthallError(f"{card} is not at <source>/<base>/<submission>/ under {root}; give the folder above")
-    found: dict[str, tuple[Release, list[Submission]]] = {}
-    taken: dict[tuple[str, str, int], Path] = {}
     left_out = {} if release else lacking(root)
     for track, why in left_out.items():
         _LOG.warning("%s is left out: %s", track, why)
-    for folder in folders:
-        track = _track(folder)
-        if track in left_out or splits.RETIRED in track:
-            continue
-        against = release or (found[track][0] if track in found else splits.load(track))
-        one = validate(folder, against)
-        if (other := taken.setdefault((track, one.card.entry, one.card.seed), folder)) is not folder:
-            raise FthallError(f"{other} and {folder} are both seed {one.card.seed} of {one.card.entry!r}; remove one")
-        found.setdefault(track, (against, []))[1].append(one)
-    return [found[track] for track in sorted(found)]
+    ranked = [folder for folder in folders if (at := _track(folder)) not in left_out and splits.RETIRED not in at]
+    read = []
+    for track, group in itertools.groupby(ranked, _track):
+        against = release or splits.load(track)
+        rows = [validate(folder, against) for folder in group]
+        agree(rows)
+        read.append((against, rows))
+    return read
 
 
-def find_runs(place: Path, release: Release | None = None) -> list[EvaluatedRun]:
+def agree(submissions: Iterable[Submission]) -> None:
+    """That the seeds of an entry say the same of what it is and whose.
+
+    Args:
+        submissions: of one track.
+
+    Raises:
+        FthallError: they differ.
+    """
+    first: dict[str, Submission] = {}
+    for one in submissions:
+        other = first.setdefault(one.card.entry, one)
+        for field in ("title", "method", "trained_on", "authors"):
+            said = [str(getattr(card, field)) for card in (other.card, one.card)]
+            if said[0] != said[1]:
+                raise FthallError(
+                    f"{one.card.track}: the seeds of {one.card.entry!r} differ in {field}: {' and '.join(said)}"
+                )
+
+
+def find_runs(place: Path, release: Release | None = None) -> "list[EvaluatedRun]":
     """The runs a path means: a submission's folder, or ``…/<track>/<entry>`` for all seeds of an entry.
 
     Args:
@@ -78,7 +116,7 @@ def find_runs(place: Path, release: Release | None = None) -> list[EvaluatedRun]
         release: check against this one instead of the shipped one of the track.
 
     Raises:
-        FthallError: there is none, one is invalid, or two have the same seed.
+        FthallError: there is none, or one is invalid.
     """
     if (place / "submission.yaml").is_file():
         return [validate(place, release).run]
@@ -89,11 +127,11 @@ def find_runs(place: Path, release: Release | None = None) -> list[EvaluatedRun]
         raise FthallError(
             f"no submission {place}; give a submission's folder, or <track's folder>/<entry> for all its seeds"
         )
-    if len({run.seed for run in runs}) < len(runs):
-        raise FthallError(f"{place}: two submissions of {place.name!r} have the same seed; remove one")
     return sorted(runs, key=lambda run: run.seed)
 
 
-def find_reference(place: Path, release: Release) -> list[EvaluatedRun]:
+def find_reference(place: Path, release: Release) -> "list[EvaluatedRun]":
     """The Only-Known runs beside a submission: all seeds of the entry ``sft-known``, or of the first such entry."""
+    from fthall.measure.runs import reference_of
+
     return reference_of([validate(file.parent, release).run for file in sorted(place.parent.glob("*/submission.yaml"))])

@@ -1,0 +1,140 @@
+"""What looks odd about submissions: said beside them, and no reason to refuse one.
+
+Each finding has an honest explanation now and then (two entries may be the same training), so a person decides. The
+bounds are far from what the reference results do: the closest two seeds of an entry differ in 1.1 % of their answers.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+from fthall.answers import first_line, normalise
+from fthall.records import Outcome, Release, Split
+from fthall.submissions.card import Submission
+from fthall.submissions.check import question_hash
+
+TOO_ALIKE = 0.003
+"""Share of new and old facts that two seeds of an entry should at least answer otherwise."""
+CONSTANT, EMPTY = 0.5, 0.2
+"""Shares of a split: one and the same answer, no answer."""
+UNTAUGHT = 0.1
+"""Share of the new facts that nobody answers who was not taught them, where there is no reference to compare with."""
+CHANCE = 1e-4
+"""Of a gain at least as large, were it luck."""
+_ASKED = (Split.UNKNOWN, Split.HELD)
+
+
+def look(release: Release, submissions: Sequence[Submission]) -> dict[str, tuple[str, ...]]:
+    """What looks odd about each submission of a track, by slug; a sentence each, empty where nothing does.
+
+    Args:
+        release: of the track.
+        submissions: all of the track: some of it shows only beside the others.
+    """
+    from fthall.measure.runs import reference_of
+
+    reference = {run.seed: run for run in reference_of([one.run for one in submissions])}
+    by_slug = {one.slug: one for one in submissions}
+    twins = {run.seed: by_slug[run.slug] for run in reference.values()}
+    found: dict[str, list[str]] = {one.slug: [] for one in submissions}
+    for one in submissions:
+        twin = twins.get(one.card.seed) or next(iter(twins.values()), None)
+        found[one.slug] += [
+            *_monotonous(one, release),
+            *_trained(one, release),
+            *_gained(one, None if twin is one else twin),
+        ]
+    for slug, said in _alike(submissions).items():
+        found[slug] += said
+    return {slug: tuple(said) for slug, said in found.items()}
+
+
+def _monotonous(one: Submission, release: Release) -> list[str]:
+    """The same answer, or none, over and over."""
+    said = []
+    for split, rows in one.answers.items():
+        answers = Counter(normalise(first_line(answer.prediction)) for answer in rows)
+        wanted = Counter(normalise(fact.answers[0]) for fact in release.splits[split])
+        most, times = max(((text, n) for text, n in answers.items() if text), key=lambda row: row[1], default=("", 0))
+        if times > CONSTANT * len(rows) and times > 2 * wanted[most]:
+            said.append(f"answers {most[:60]!r} to {times} of {len(rows)} questions of {split}")
+        if answers[""] > EMPTY * len(rows):
+            said.append(f"gives no answer to {answers['']} of {len(rows)} questions of {split}")
+    return said
+
+
+def _trained(one: Submission, release: Release) -> list[str]:
+    """Held-out facts among those it says it was trained on."""
+    if not one.trained_questions:
+        return []
+    said = []
+    for split in (Split.HELD, Split.HELD_VAL):
+        facts = release.splits[split]
+        if found := sum(question_hash(fact.question) in one.trained_questions for fact in facts):
+            said.append(
+                f"has {found} of the {len(facts)} questions of {split}, never to be trained on, in its training data"
+            )
+    return said
+
+
+def _gained(one: Submission, twin: Submission | None) -> list[str]:
+    """More than the split can show: old facts beyond the reference, new facts without having been taught them."""
+    said = []
+    if twin is not None:
+        gained, lost = _changed(one, twin, Split.HELD)
+        if gained > lost and _luck(gained, lost) < CHANCE:
+            said.append(
+                f"answers {gained} old facts that the reference does not, and loses {lost}: more than there is to win"
+            )
+    if Split.UNKNOWN not in one.card.trained_on:
+        learned, of = one.results.counts[Split.UNKNOWN].correct, len(one.answers[Split.UNKNOWN])
+        if twin is None:
+            odd = learned > UNTAUGHT * of
+        else:
+            gained, lost = _changed(one, twin, Split.UNKNOWN)
+            odd = gained > lost and _luck(gained, lost) < CHANCE
+        if odd:
+            said.append(f"answers {learned} of {of} new facts, on which it was not trained")
+    return said
+
+
+def _changed(one: Submission, other: Submission, split: Split) -> tuple[int, int]:
+    """Facts that only the one has right, and only the other."""
+    pairs = [
+        (a.outcome is Outcome.CORRECT, b.outcome is Outcome.CORRECT)
+        for a, b in zip(one.answers[split], other.answers[split], strict=True)
+    ]
+    return pairs.count((True, False)), pairs.count((False, True))
+
+
+def _luck(gained: int, lost: int) -> float:
+    """Chance of at least as many gains among all changes, were each a fair coin (McNemar's test, exact, one-sided)."""
+    changed = gained + lost
+    return sum(math.comb(changed, k) for k in range(gained, changed + 1)) / (1 << changed)
+
+
+def _alike(submissions: Sequence[Submission]) -> Mapping[str, list[str]]:
+    """Answers that are another submission's."""
+    import numpy as np
+
+    said: dict[str, list[str]] = defaultdict(list)
+    if len(submissions) < 2:
+        return said
+    codes: dict[str, int] = {}
+    rows = np.array(
+        [
+            [codes.setdefault(answer.prediction, len(codes)) for split in _ASKED for answer in one.answers[split]]
+            for one in submissions
+        ],
+        dtype=np.int32,
+    )
+    for at, one in enumerate(submissions[:-1]):
+        unlike = (rows[at + 1 :] != rows[at]).sum(1)
+        for other, differing in zip(submissions[at + 1 :], unlike.tolist(), strict=True):
+            seeds = other.card.entry == one.card.entry
+            if differing > (TOO_ALIKE * rows.shape[1] if seeds else 0):
+                continue
+            how = f"all but {differing}" if differing else "all"
+            for here, there in ((one, other), (other, one)):
+                said[here.slug].append(f"gives {how} of the {rows.shape[1]} answers of {there.slug}")
+    return said
