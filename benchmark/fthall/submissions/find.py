@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fthall.errors import FthallError
 from fthall.knowledge import splits
+from fthall.measure.metrics import reference_of
 from fthall.records import Release
 from fthall.submissions.card import Submission
 from fthall.submissions.check import validate
@@ -132,6 +133,4 @@ def find_runs(place: Path, release: Release | None = None) -> "list[EvaluatedRun
 
 def find_reference(place: Path, release: Release) -> "list[EvaluatedRun]":
     """The Only-Known runs beside a submission: all seeds of the entry ``sft-known``, or of the first such entry."""
-    from fthall.measure.runs import reference_of
-
     return reference_of([validate(file.parent, release).run for file in sorted(place.parent.glob("*/submission.yaml"))])

@@ -4,17 +4,22 @@ Each finding has an honest explanation now and then (two entries may be the same
 bounds are far from what the reference results do: the closest two seeds of an entry differ in 1.1 % of their answers.
 """
 
+import itertools
 import math
+import operator
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from fthall.answers import first_line, normalise
+from fthall.measure.metrics import reference_of
 from fthall.records import Outcome, Release, Split
 from fthall.submissions.card import Submission
 from fthall.submissions.check import question_hash
 
 TOO_ALIKE = 0.003
 """Share of new and old facts that two seeds of an entry should at least answer otherwise."""
+FEW = 20
+"""Answers that say nothing by being alike."""
 CONSTANT, EMPTY = 0.5, 0.2
 """Shares of a split: one and the same answer, no answer."""
 UNTAUGHT = 0.1
@@ -22,6 +27,8 @@ UNTAUGHT = 0.1
 CHANCE = 1e-4
 """Of a gain at least as large, were it luck."""
 _ASKED = (Split.UNKNOWN, Split.HELD)
+_NAMED = 3
+"""Others at most, that a sentence names."""
 
 
 def look(release: Release, submissions: Sequence[Submission]) -> dict[str, tuple[str, ...]]:
@@ -31,11 +38,9 @@ def look(release: Release, submissions: Sequence[Submission]) -> dict[str, tuple
         release: of the track.
         submissions: all of the track: some of it shows only beside the others.
     """
-    from fthall.measure.runs import reference_of
-
-    reference = {run.seed: run for run in reference_of([one.run for one in submissions])}
-    by_slug = {one.slug: one for one in submissions}
-    twins = {run.seed: by_slug[run.slug] for run in reference.values()}
+    by_card = {(one.card.entry, one.card.seed): one for one in submissions}
+    reference = reference_of([one.card for one in submissions])
+    twins = {card.seed: by_card[card.entry, card.seed] for card in reference}
     found: dict[str, list[str]] = {one.slug: [] for one in submissions}
     for one in submissions:
         twin = twins.get(one.card.seed) or next(iter(twins.values()), None)
@@ -53,6 +58,8 @@ def _monotonous(one: Submission, release: Release) -> list[str]:
     """The same answer, or none, over and over."""
     said = []
     for split, rows in one.answers.items():
+        if len(rows) < FEW:
+            continue
         answers = Counter(normalise(first_line(answer.prediction)) for answer in rows)
         wanted = Counter(normalise(fact.answers[0]) for fact in release.splits[split])
         most, times = max(((text, n) for text, n in answers.items() if text), key=lambda row: row[1], default=("", 0))
@@ -114,27 +121,27 @@ def _luck(gained: int, lost: int) -> float:
 
 
 def _alike(submissions: Sequence[Submission]) -> Mapping[str, list[str]]:
-    """Answers that are another submission's."""
-    import numpy as np
-
+    """Answers that are another submission's: all of them, or, of another seed of the entry, nearly all."""
     said: dict[str, list[str]] = defaultdict(list)
-    if len(submissions) < 2:
-        return said
-    codes: dict[str, int] = {}
-    rows = np.array(
-        [
-            [codes.setdefault(answer.prediction, len(codes)) for split in _ASKED for answer in one.answers[split]]
-            for one in submissions
-        ],
-        dtype=np.int32,
-    )
-    for at, one in enumerate(submissions[:-1]):
-        unlike = (rows[at + 1 :] != rows[at]).sum(1)
-        for other, differing in zip(submissions[at + 1 :], unlike.tolist(), strict=True):
-            seeds = other.card.entry == one.card.entry
-            if differing > (TOO_ALIKE * rows.shape[1] if seeds else 0):
-                continue
-            how = f"all but {differing}" if differing else "all"
-            for here, there in ((one, other), (other, one)):
-                said[here.slug].append(f"gives {how} of the {rows.shape[1]} answers of {there.slug}")
+    answers = {
+        one.slug: tuple(answer.prediction for split in _ASKED for answer in one.answers[split]) for one in submissions
+    }
+    same, seeds = defaultdict(list), defaultdict(list)
+    for one in submissions:
+        if len(answers[one.slug]) < FEW:
+            continue
+        same[answers[one.slug]].append(one)
+        seeds[one.card.entry].append(one)
+    for group in same.values():
+        for one in group:
+            if others := [other.slug for other in group if other is not one][:_NAMED]:
+                said[one.slug].append(f"gives all of the {len(answers[one.slug])} answers of {', '.join(others)}")
+    for group in seeds.values():
+        for one, other in itertools.combinations(group, 2):
+            differing = sum(map(operator.ne, answers[one.slug], answers[other.slug]))
+            if 0 < differing <= TOO_ALIKE * len(answers[one.slug]):
+                for here, there in ((one, other), (other, one)):
+                    said[here.slug].append(
+                        f"gives all but {differing} of the {len(answers[one.slug])} answers of {there.slug}"
+                    )
     return said

@@ -1,6 +1,6 @@
 """Commands: publish."""
 
-from fthall.commands.publish import site, table
+from fthall.commands.publish import export, site, table
 
 TITLE = "publish"
-COMMANDS = (site, table)
+COMMANDS = (site, table, export)

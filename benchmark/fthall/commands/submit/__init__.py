@@ -1,6 +1,6 @@
 """Commands: submit."""
 
-from fthall.commands.submit import submit, validate
+from fthall.commands.submit import review, submit, validate, verify
 
 TITLE = "submit"
-COMMANDS = (submit, validate)
+COMMANDS = (submit, validate, review, verify)

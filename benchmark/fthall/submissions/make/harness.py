@@ -22,7 +22,7 @@ from fthall.records import Answer, Fact, Release, Split
 from fthall.schema import shown
 from fthall.submissions.card import CALIBRATED
 from fthall.submissions.make.of_model import Given
-from fthall.submissions.make.write import card_of, write_submission
+from fthall.submissions.make.write import card_of, versions, write_submission
 
 _TIME = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d[.\d]*)$")
 
@@ -67,12 +67,11 @@ def from_output(place: Path, given: Given, *, checkpoint: Path | None = None) ->
     named = _argument(results, "peft") or _argument(results, "pretrained")
     card = {"command": _command(results, release.track), **given.card}
     where = checkpoint or (Path(named) if named and Path(named).is_dir() else None)
-    card["versions"] = {
-        **{name: str(results[key]) for name, key in (("transformers", "transformers_version"),) if results.get(key)},
-        "lm_eval": str(results["lm_eval_version"]),
+    told = {
+        name: str(results[key])[:80] for name in ("lm_eval", "transformers") if results.get(key := f"{name}_version")
     }
     folder = given.folder()
-    whole = card_of(card, release, checkpoint=given.pin(where))
+    whole = card_of(card, release, checkpoint=given.pin(where), asked_by={**versions("fthall"), **told})
     write_submission(folder, card=whole, answers=answers, release=release, trained=given.trained)
     return folder
 

@@ -24,7 +24,8 @@ from fthall.submissions.check import MAX_PREDICTION, TRAINED, question_hash, val
 VERSIONED = ("fthall", "torch", "transformers", "lm_eval")
 ASKED = ("track", "entry", "title", "method", "seed", "trained_on", "authors", "contact", "hardware", "command")
 """What a card must say and nothing but its author knows; ``hyperparameters`` may be empty."""
-_PLACE = re.compile(r"(?<![\w.:/-])(?:[A-Za-z]:)?[/\\~](?:[^\s/\\,=\"']+[/\\])+")
+_PART = r"[^\s/\\,=\"']+[/\\]"
+_PLACE = re.compile(rf"(?<![\w.:/-])(?:~[/\\](?:{_PART})*|(?:[A-Za-z]:)?[/\\](?:{_PART})+)")
 """Of a path on some machine, all but its last part."""
 
 
@@ -52,7 +53,11 @@ def read_card(file: Path | None) -> dict[str, Any]:
 
 
 def card_of(
-    said: Mapping[str, Any], release: Release, *, checkpoint: Mapping[str, Any] | None = None
+    said: Mapping[str, Any],
+    release: Release,
+    *,
+    checkpoint: Mapping[str, Any] | None = None,
+    asked_by: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """A whole card: what its author says, and what is known here.
 
@@ -60,6 +65,7 @@ def card_of(
         said: the author's part; :data:`ASKED` must be there.
         release: that was trained and evaluated on.
         checkpoint: what pins the weights (:func:`fthall.submissions.pinned.pin`).
+        asked_by: versions of what asked, where that was elsewhere; by default those here.
 
     Raises:
         FthallError: something is missing or out of range.
@@ -76,7 +82,7 @@ def card_of(
         "release": release.digest,
         "base_weights_sha256": release.manifest["base"]["weights_sha256"],
         **({"checkpoint": dict(checkpoint)} if checkpoint else {}),
-        "versions": {**versions(*VERSIONED), **dict(said.get("versions", {}))},
+        "versions": dict(asked_by or versions(*VERSIONED)),
         "created": datetime.date.today(),
     }
     parse(Card, card, Path("card"))
