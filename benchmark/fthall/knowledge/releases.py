@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pandera.pandas as pa
 
 from fthall import facts as sources
 from fthall.errors import FthallError
@@ -17,6 +18,14 @@ from fthall.records import Category, Release, Split
 _ALIKE = (
     *("weights_sha256", "special_tokens", "base", "dtype", "engine"),
     *("preset", "runs", "shots", "seed", "max_new_tokens", "adaptive"),
+)
+_LABELS = pa.DataFrameSchema(
+    {
+        "fact_id": pa.Column(str, unique=True),
+        "relation": pa.Column(str),
+        "category": pa.Column(str, pa.Check.isin([str(category) for category in Category])),
+        "right": pa.Column(object),
+    }
 )
 _SAMPLE = 1000
 """Made-up names that are compared with held-out ones."""
@@ -164,10 +173,14 @@ def read_labels(labels: Path) -> tuple[pd.DataFrame, dict[str, str]]:
         FthallError: there is none, or it is none of ours.
     """
     try:
-        table = pd.read_parquet(labels)
+        table = _LABELS.validate(pd.read_parquet(labels))
         made = slick.made_with(labels)
     except FileNotFoundError:
         raise FthallError(f"no labels file {labels}; make one with: fthall slick --out {labels}") from None
+    except pa.errors.SchemaError as error:
+        raise FthallError(
+            f"{labels} is no labels file of fthall ({str(error).splitlines()[0][:200]}); make one with fthall slick"
+        ) from None
     except (OSError, ValueError, KeyError) as error:
         raise FthallError(
             f"{labels} is no labels file of fthall ({type(error).__name__}); make one with fthall slick"
