@@ -11,6 +11,7 @@ import torch
 
 from builders import tiny_facts, tiny_release
 from fthall import bases, submissions
+from fthall.cli import main
 from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
 from fthall.finetune import experiment
@@ -75,6 +76,23 @@ def test_from_labels_to_page_on_a_two_layer_model(tiny_base: Path, tmp_path: Pat
         assert made.results.agreement.compared == 11
         assert len(made.results.trajectory) == 3
     assert len(submissions.find(tmp_path / "submissions")) == len(RUNS)
+    # Handed in by somebody else: the run says what it was, the card who made it.
+    card = tmp_path / "card.yaml"
+    card.write_text("authors: [Ada]\ncontact: ada@example.org\ncommand: fthall run /home/ada/mine.yaml\n")
+    handed = ["submit", str(place), "--release", track, "--out", str(tmp_path / "handed")]
+    where = ["--published", f"ada/mine@{'c' * 40}"]
+    assert main([*handed, "--card", str(card), *where]) == 0
+    mine = submissions.validate(tmp_path / "handed" / "tiny" / "base" / place.name, release)
+    assert mine.evidenced
+    assert mine.run.trajectory == made.run.trajectory
+    assert mine.card.command == "fthall run mine.yaml"
+    assert mine.card.checkpoint is not None
+    assert mine.card.checkpoint.kind == "full"
+    assert mine.answers == made.answers
+    assert main([*handed, "--card", str(card)]) == 2  # it is there
+    card.write_text("authors: [Ada]\nseed: 7\n")
+    assert main([*handed[:-1], str(tmp_path / "other"), "--card", str(card)]) == 2
+    assert not (tmp_path / "other").exists()
     told = (place / "answers.jsonl").read_text()
     (place / "answers.jsonl").write_text(told.replace('"wrong"', '"correct"').replace('"abstained"', '"correct"'))
     with pytest.raises(FthallError, match=r"lm-eval finds \d+ of 11 answers .* nothing is written"):

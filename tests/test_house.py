@@ -490,3 +490,14 @@ def test_the_page_of_ways_to_fine_tune_names_every_method_and_its_recipe_loads(t
     shown = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"track": "t/b", "base": "b", "seeds": [0], **shown}))
     assert len(load_recipe(tmp_path / "recipe.yaml").runs) == 2
+
+
+def test_the_power_of_verification_on_its_page_is_what_was_drawn():
+    page = (ROOT / "leaderboard/pages/verify.md").read_text(encoding="utf-8")
+    found = read_json(ROOT / "leaderboard/studies/verify-power.json")
+    assert f"{found['items']} facts" in page
+    assert f"at most {100 * found['flip_rate']:.2f} %" in page
+    for row in found["rows"]:
+        cells = [f"{100 * row[name]:.1f} %" for name in ("verified", "undecided", "refuted", "bound_holds")]
+        assert f"| {100 * row['false_share_of_held']:g} % | {' | '.join(cells)} |" in page
+        assert row["bound_holds"] >= 0.95

@@ -24,7 +24,7 @@ class Strict(BaseModel):
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without aliases (what is read is no larger than its text) and without a name twice."""
+    """Safe YAML without aliases or merges (what is read is what is written) and without a name twice."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -33,6 +33,8 @@ class _PlainLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.YAMLError("merges (<<) are not allowed")
         if len(set(names)) < len(names):
             raise yaml.YAMLError(f"{Counter(names).most_common(1)[0][0][:80]!r} stands twice in one mapping")
         return super().construct_mapping(node, deep)
@@ -66,15 +68,23 @@ def parse(model: type[_Model], value: object, path: Path) -> _Model:
         return model.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        where = shown(".".join(map(str, first["loc"]))) or "top level"
+        where = shown(".".join(map(str, first["loc"])))[:200] or "top level"
         value = first["input"]
         if first["type"] == "extra_forbidden" and (known := _fields(model, first["loc"][:-1])):
             raise FthallError(f"{path}: {where}: no such field; known are {', '.join(known)}") from None
         whole = isinstance(value, dict | list)
         what = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]  # our own words, alone
         if not (whole and first["type"] == "value_error"):  # these say themselves what they found
-            what += f" (found {f'a {type(value).__name__}' if whole else repr(value)[:80]})"
+            what += f" (found {f'a {type(value).__name__}' if whole else _brief(value)})"
         raise FthallError(f"{path}: {where}: {what}") from None
+
+
+def _brief(value: object) -> str:
+    """The beginning of a value as Python writes it."""
+    try:
+        return repr(value)[:80]
+    except ValueError:  # YAML reads hexadecimal numbers of any length, Python writes none of more than 4,300 digits
+        return "a number of thousands of digits"
 
 
 def _fields(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:

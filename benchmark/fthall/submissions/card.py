@@ -22,10 +22,12 @@ _Track = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][
 _Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 _Seen = AfterValidator(readable)
 _Text = Annotated[str, Field(min_length=1, max_length=500), _Seen]
-Epoch = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
-_Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+_Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Epoch = Annotated[_Number, Field(ge=0, le=100_000)]
+_Percent = Annotated[_Number, Field(ge=0, le=100)]
+_Count = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 _Scalar = (
-    Annotated[str, Field(max_length=500), _Seen] | int | Annotated[float, Field(allow_inf_nan=False)] | bool | None
+    Annotated[str, Field(max_length=500), _Seen] | Annotated[int, Field(ge=-(2**63), lt=2**63)] | _Number | bool | None
 )
 
 
@@ -46,7 +48,7 @@ class Card(Strict):
     """The family, e.g. ``sft``, ``freeze``, ``self-distill``."""
     description: Annotated[str, Field(max_length=500), _Seen] = ""
     """A sentence or two."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: _Count
     """Of the training."""
     trained_on: Annotated[tuple[Split, ...], Field(min_length=1, max_length=2)]
     """Which splits were trained on; the Only-Known reference lacks ``unknown``. Held-out facts never are."""
@@ -100,11 +102,11 @@ class Card(Strict):
 class Counts(Strict):
     """Outcomes of one split."""
 
-    correct: Annotated[int, Field(ge=0)]
+    correct: _Count
     """An accepted answer, after normalisation."""
-    wrong: Annotated[int, Field(ge=0)]
+    wrong: _Count
     """Any other."""
-    abstained: Annotated[int, Field(ge=0)]
+    abstained: _Count
     """None, or a statement of not knowing."""
 
 
@@ -121,14 +123,14 @@ class Point(Strict):
     """Of old facts held out."""
     held_val: _Percent | None
     """Of those held out for choosing; none where they were not asked."""
-    train_loss: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    train_loss: _Number | None = None
     """Mean over the epoch, nats a token."""
 
 
 class Agreement(Strict):
     """The answers given during training against lm-eval's on the saved checkpoint."""
 
-    compared: Annotated[int, Field(ge=0)]
+    compared: _Count
     """Items: all of the release."""
     differing: list[_Text]
     """Fact ids whose outcome differs."""
@@ -145,7 +147,7 @@ class Results(Strict):
     """In any order; epoch 0 is among them. Counted again from ``outcomes.jsonl`` where there is one."""
     agreement: Agreement | None = None
     """What lm-eval found other than the training did, on the same weights."""
-    train_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    train_seconds: Annotated[_Number, Field(ge=0)] | None = None
     """Of the training alone."""
 
 

@@ -201,6 +201,8 @@ def _check_files(folder: Path) -> str:
     """Only the expected files, none a link, none oversized; their digest."""
     if not folder.is_dir():
         raise FthallError(f"{folder} is no folder; give a submission's folder")
+    if folder.is_symlink():
+        raise FthallError(f"{shown(folder)} is a link; give the folder itself")
     if not _FOLDER.fullmatch(folder.resolve().name):
         raise FthallError(f"{shown(folder)}: the folder's name must be of a-z, 0-9 and -, at most 100")
     needed = {"submission.yaml", "results.json", *(f"samples/{split}.jsonl" for split in Split)}
@@ -221,7 +223,10 @@ def _check_files(folder: Path) -> str:
             raise FthallError(f"{path} is not a plain file of at most {MAX_FILE_BYTES // 2**20} MiB")
         if name == "submission.yaml" and path.stat().st_size > MAX_CARD_BYTES:
             raise FthallError(f"{path} is larger than {MAX_CARD_BYTES // 1024} KiB")
-        digest.update(f"{name}\n{sha256(path)}\n".encode())
+        try:
+            digest.update(f"{name}\n{sha256(path)}\n".encode())
+        except OSError as error:
+            raise FthallError(f"cannot read {path}: {error.strerror}") from None
         found.add(name)
     if missing := sorted(needed - found):
         raise FthallError(f"{folder} lacks {', '.join(missing)}")

@@ -27,7 +27,9 @@ class Asked(Strict):
     """A line."""
 
     epoch: Epoch
+    """As in the trajectory; lines are in its order."""
     outcomes: dict[Split, str] = Field(min_length=1)
+    """By split, a letter an item in the release's order: c (correct), w (wrong) or a (abstained)."""
 
 
 def check(folder: Path, results: Results, answers: Mapping[Split, Sequence[Answer]], release: Release) -> None:
@@ -55,10 +57,11 @@ def check(folder: Path, results: Results, answers: Mapping[Split, Sequence[Answe
         if last is None:
             raise FthallError(f"{path}: the last epoch lacks {split}; it has all splits")
         for answer, letter in zip(given, last, strict=True):
-            if letter != LETTERS[answer.outcome] and answer.fact_id not in differing:
+            if (letter != LETTERS[answer.outcome]) != (answer.fact_id in differing):
                 raise FthallError(
                     f"{path}: the last epoch says {_word(letter)} of {answer.fact_id}, its answer in samples is "
-                    f"{answer.outcome}, and agreement.differing does not name it"
+                    f"{answer.outcome}, and agreement.differing "
+                    + ("names it all the same" if answer.fact_id in differing else "does not name it")
                 )
 
 
@@ -68,9 +71,7 @@ def _count(path: Path, row: Asked, split: Split, said: float | None, items: int)
     where = f"{path}, epoch {row.epoch:g}, {split}"
     if found is None or said is None:
         if (found is None) != (said is None):
-            raise FthallError(
-                f"{where}: {'outcomes' if found else 'a point'} without {'a point' if found else 'outcomes'}"
-            )
+            raise FthallError(f"{where}: {'a point without outcomes' if found is None else 'outcomes without a point'}")
         return
     if len(found) != items or not set(found) <= set(LETTERS.values()):
         raise FthallError(

@@ -24,6 +24,8 @@ ADAPTER = "adapter_config.json"
 DELTA = "delta.json"
 """A file of this name (its content is free) says that the tensors beside it are to be added to the base's."""
 MAX_HEADER_BYTES = 25_000_000
+MAX_RANK = 8
+"""Dimensions of a tensor; the product of millions of them would take hours."""
 LOADED = (".safetensors", ".json", ".txt", ".model")
 """How files end that loading a checkpoint reads: weights, configuration, tokenizer."""
 _RUNS = (".py", ".pyc", ".so", ".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack", ".joblib", ".npy")
@@ -134,6 +136,8 @@ def read_header(folder: Path) -> Header:
     """
     tensors: dict[str, tuple[int, ...]] = {}
     for path in sorted(folder.iterdir()):
+        if path.name.endswith(LOADED) and not path.is_file():
+            raise FthallError(f"{shown(path)} is not a plain file")
         if path.name.endswith(_RUNS):
             raise FthallError(
                 f"{shown(path)} is code, or a format that can bring some; a checkpoint is safetensors, JSON and text: "
@@ -146,7 +150,7 @@ def read_header(folder: Path) -> Header:
         if path.suffix == ".safetensors":
             for name, shape in _tensors(path).items():
                 if name in tensors:
-                    raise FthallError(f"{shown(path)}: the tensor {shown(name)} is in another file, too")
+                    raise FthallError(f"{shown(path)}: the tensor {shown(name)[:200]} is in another file, too")
                 tensors[name] = shape
     if not tensors:
         raise FthallError(f"{shown(folder)} holds no .safetensors weights, the only format fthall loads")
@@ -173,7 +177,9 @@ def _tensors(path: Path) -> dict[str, tuple[int, ...]]:
         spans, shapes = [], {}
         for name, told in header.items():
             shape, (start, end) = tuple(told["shape"]), told["data_offsets"]
-            if not all(type(part) is int and 0 <= part < 2**40 for part in (*shape, start, end)):
+            if len(shape) > MAX_RANK or not all(
+                type(part) is int and 0 <= part < 2**40 for part in (*shape, start, end)
+            ):
                 raise ValueError(f"{name[:80]!r} has a shape or place that is no count")
             if math.prod(shape) * _BITS[told["dtype"]] != 8 * (end - start):
                 raise ValueError(f"{name[:80]!r} has {end - start} bytes, not those of its shape and type")
@@ -304,7 +310,7 @@ def fits(header: Header, base: Header, kind: str, where: str) -> None:
             or own[1:] != shape[1:]
             or (shape[0] < own[0] if grown and kind == "full" else shape[:1] != own[:1])
         ):
-            raise FthallError(f"{shown(where)}: {shown(name)} has shape {list(shape)}, in the base {_told(own)}")
+            raise FthallError(f"{shown(where)}: {shown(name)[:200]} has shape {list(shape)}, in the base {_told(own)}")
     if kind == "full" and (lacking := sorted(base.tensors.keys() - header.tensors.keys() - {_TIED})):
         raise FthallError(f"{shown(where)} lacks {lacking[0]} and {len(lacking) - 1} more tensors of the base")
 
@@ -315,7 +321,7 @@ def _fits_adapter(name: str, shape: tuple[int, ...], base: Header, where: str) -
     if found and own is None and found["module"] == "lm_head":
         own = next(shape for key, shape in base.tensors.items() if _is_embedding(key))
     if not found or own is None:
-        raise FthallError(f"{shown(where)}: {shown(name)} goes into no weight of the base")
+        raise FthallError(f"{shown(where)}: {shown(name)[:200]} goes into no weight of the base")
     outward, inward = own[0], own[-1]
     right = {
         "lora_A": shape[1:] == (inward,),

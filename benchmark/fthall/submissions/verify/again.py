@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fthall.answers import judge
+from fthall.bases import EMBEDDED
 from fthall.errors import FthallError
 from fthall.files import read_json, write_json, write_text
 from fthall.knowledge import splits
@@ -66,7 +67,8 @@ def verify(
         folder: of the submission.
         track_argument: a release's folder instead of the shipped one of its track.
         checkpoint: a folder with the pinned files; by default they are fetched from where the card says.
-        base: of an adapter or a delta: the track's base, as :func:`fthall.bases.find` takes it.
+        base: of an adapter or a delta: the track's base, as :func:`fthall.bases.find` takes it; by default the
+            embedded one, where that is the track's.
         seed: what the draw hangs on; it must not have been known when the weights were pinned. By default it is drawn
             here, after the files were hashed.
         items: to ask, of each split.
@@ -83,6 +85,8 @@ def verify(
     release = release or splits.load(one.card.track)
     if (said := one.card.checkpoint) is None:
         raise FthallError(f"{folder} pins no checkpoint, so it cannot be verified; it stays what it is")
+    if base is None and release.manifest["base"]["name"] == EMBEDDED:
+        base = EMBEDDED
     if said.kind != "full" and base is None:
         raise FthallError(f"{folder} pins {said.kind} weights; type --base with the track's base model")
     with tempfile.TemporaryDirectory(prefix="fthall-verify-") as temporary:
