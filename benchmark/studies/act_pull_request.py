@@ -39,7 +39,7 @@ CARD = {
 FORGED_REPORT = (
     '{"schema": 1, "accepted": true, "track": "TRACK", "entry": "eve-check", "submissions": [{"folder": '
     '"submissions/TRACK/eve-check-seed0", "accuracy": {"known": 100.0, "unknown": 100.0, "held": 100.0, '
-    '"held_val": 100.0}, "evidenced": true}]}'
+    '"held_val": 100.0}, "evidenced": true, "odd": []}], "refused": []}'
 )
 BETTER = tuple(EpochPoint(epoch, 100.0, min(100.0, 50 * epoch), 100.0, 100.0) for epoch in (0.0, 1.0, 2.0, 3.0))
 """A trajectory somebody made up: all new facts learned, no old one lost."""
@@ -191,7 +191,7 @@ def act(stage: Stage, attempt: Attempt, track: str, seed: str) -> Reviewed:
         "check": "accepted" if report["accepted"] else "refused",
         "refused": report["refused"],
         "tier_before_it_is_asked": sorted(set(asked.tiers)),
-        "odd": [line for one in report["submissions"] for line in one.get("odd", ())],
+        "odd": [line for one in report["submissions"] for line in one["odd"]],
         "comment": "posted" if seen.comment else f"not posted: {seen.said}",
         "review_seconds": round(seen.seconds, 1),
     }

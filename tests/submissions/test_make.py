@@ -297,3 +297,17 @@ def test_the_terminal_asks_for_what_the_card_lacks(
 )
 def test_places_on_a_machine_are_left_out(text: str, left: str) -> None:
     assert make.local_paths_left_out({"a": [text]}) == {"a": [left]}
+
+
+def test_a_delta_is_pinned_and_its_sum_is_asked(release: Release, tiny_base: Path, card: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    (tmp_path / "delta").mkdir()
+    save_file({"model.norm.weight": torch.zeros(32)}, tmp_path / "delta" / "model.safetensors")
+    (tmp_path / "delta" / "delta.json").write_text("{}")
+    options = ["--card", card, "--release", place_of(release), "--out", tmp_path / "s"]
+    assert submit(tiny_base, *options, "--checkpoint", tmp_path / "delta", "--published", f"ada/d@{'b' * 40}") == 0
+    made = submissions.validate(tmp_path / "s/geonames/tiny/mine-seed3", release, checkpoint=tmp_path / "delta")
+    assert made.card.checkpoint is not None
+    assert (made.card.checkpoint.kind, made.card.checkpoint.parameters) == ("delta", 32)

@@ -27,7 +27,7 @@ from fthall.knowledge import splits
 from fthall.records import Answer, Category, Fact, Release, Split
 from fthall.submissions import make, pinned, tiers
 from fthall.submissions.tiers import Tier
-from fthall.submissions.verify import Limits, ask, bound, fetch, verify
+from fthall.submissions.verify import Limits, again, ask, bound, fetch, verify
 
 SIZES = {Split.KNOWN: 40, Split.UNKNOWN: 40, Split.HELD: 60, Split.HELD_VAL: 20}
 CARD = {
@@ -117,6 +117,17 @@ def hand_in(
     return out / release.track / make.write_submission(given.folder(), card=card, answers=claimed, release=release).slug
 
 
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask in this process: another one takes seconds to start."""
+
+    def asked(job: Path, limits: Limits, on_answers: Any) -> None:
+        ask.answer(read_json(job), on_answers)
+
+    monkeypatch.setattr(again, "_ask", asked)
+
+
+@pytest.mark.usefixtures("here")
 def test_an_honest_one_is_verified_and_forged_ones_are_refuted(
     tmp_path: Path, release: Release, place: Path, checkpoint: Path, answers: Mapping[Split, tuple[Answer, ...]]
 ) -> None:
@@ -185,6 +196,7 @@ def test_the_maintainers_file_gives_the_tier_of_that_very_folder(
     assert tiers.tier(submissions.validate(forged, release), root) is Tier.REFUTED
 
 
+@pytest.mark.usefixtures("here")
 def test_an_adapter_and_a_delta_are_asked_with_the_base(
     tmp_path: Path, tiny_base: Path, release: Release, place: Path
 ) -> None:
@@ -427,7 +439,7 @@ def test_a_repository_that_is_not_to_be_had_is_one_line(tmp_path: Path) -> None:
 def test_the_process_is_ours_and_says_what_is_wrong(tmp_path: Path) -> None:
     import subprocess
 
-    (tmp_path / "job.json").write_text(json.dumps({"release": "no/track"}))
+    (tmp_path / "job.json").write_text(json.dumps({"release": "no/track", "base": None, "ids": {}}))
     done = subprocess.run(
         [sys.executable, "-m", "fthall.submissions.verify.ask", str(tmp_path / "job.json")],
         capture_output=True,

@@ -41,7 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--published", metavar="WHERE", help="where everybody can fetch the weights: owner/name@COMMIT, or https://…/"
     )
-    parser.add_argument("--checkpoint", type=Path, help="folder of the weights, where WHAT is lm-eval's output")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="folder of the published weights, where WHAT is lm-eval's output, or a model of which a delta is published",
+    )
     parser.add_argument("--trained-on", metavar="FILE", help="the training data: hashes of its questions are handed in")
     parser.add_argument("--revision")
     adapter_option(parser, "WHAT")
@@ -91,6 +95,7 @@ def run(options: argparse.Namespace) -> None:
             options.what,
             given,
             track_argument=argument,
+            weights=options.checkpoint,
             revision=options.revision,
             adapter_base=options.adapter_base,
         )

@@ -194,6 +194,7 @@ def from_checkpoint(
     given: Given,
     *,
     track_argument: str | None = None,
+    weights: Path | None = None,
     revision: str | None = None,
     adapter_base: str | None = None,
 ) -> Path:
@@ -205,6 +206,7 @@ def from_checkpoint(
         model: folder or Hugging Face id; at a full commit it is published by being there.
         given: the rest.
         track_argument: what lm-eval's tasks get: the track's name, or a release's folder.
+        weights: the folder that is published, where it is another: a delta of which ``model`` is the sum.
         revision: of a Hugging Face id.
         adapter_base: of an adapter, where its base is, if not where its configuration says.
 
@@ -218,7 +220,7 @@ def from_checkpoint(
         raise FthallError("--published is for a folder here; an id with --revision COMMIT is published already")
     named = bases.find(model, revision, adapter_base=adapter_base)
     checkpoint = bases.for_track(named, release.manifest["base"], release.track)
-    here = Path(checkpoint.adapter or checkpoint.location)
+    here = weights or Path(checkpoint.adapter or checkpoint.location)
     if not given.published and (commit := re.fullmatch(r"[0-9a-f]{40}", revision or "")):
         given, here = replace(given, published=f"{model}@{commit[0]}"), _fetched(model, commit[0], here)
     pin = given.pin(here)

@@ -6,6 +6,7 @@ Every fact that was answered is told on the standard output, a line each time: h
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,33 @@ def alone(event: str, _: tuple[Any, ...]) -> None:
 
 
 def main(job: Path) -> None:
-    """Ask, and write ``answers`` (fact id to prediction) and ``weights_sha256`` where the job says."""
+    """Ask, reaching out of this process no more from here on."""
+    import torch  # noqa: F401 - libraries look around the machine as they are imported; a stranger's files come later
+    import transformers  # noqa: F401
+
+    from fthall import bases
+    from fthall.files import read_json
+
+    told = read_json(job)
+    if told["base"]:
+        bases.find(told["base"])  # may be converted or fetched, once
+    sys.addaudithook(alone)
+    answer(told, _tell)
+
+
+def answer(told: Mapping[str, Any], on_answers: Callable[[int], None] | None = None) -> None:
+    """Ask, and write ``answers`` (fact id to prediction) and ``weights_sha256`` where the job says.
+
+    Raises:
+        FthallError: the checkpoint cannot be loaded, or is of another base.
+    """
     from fthall import bases
     from fthall.engines import evaluate
     from fthall.engines.hf import HfEngine
-    from fthall.files import read_json, write_json
+    from fthall.files import write_json
     from fthall.knowledge import splits
     from fthall.records import Release, Split
 
-    told = read_json(job)
     whole = splits.load(told["release"])
     wanted = {Split(name): set(ids) for name, ids in told["ids"].items()}
     part = {
@@ -40,21 +59,19 @@ def main(job: Path) -> None:
         for split, facts in whole.splits.items()
     }
     release = Release(track=whole.track, digest=whole.digest, manifest=whole.manifest, splits=part)
-    folder = told["checkpoint"]
+    folder, base = told["checkpoint"], None
     if told["kind"] == "delta":
-        folder = str(_with_base(Path(folder), told["base"], Path(told["scratch"])))
-    named = bases.find(folder, adapter_base=told["base"] if told["kind"] == "adapter" else None)
-    checkpoint = bases.for_track(named, release.manifest["base"], release.track)
-    sys.addaudithook(
-        alone
-    )  # libraries look at the machine as they are imported; from here on a stranger's files are read
+        folder = str(_with_base(Path(folder), Path(bases.find(told["base"]).location), Path(told["scratch"])))
+    elif told["kind"] == "adapter":
+        base = told["base"]
+    checkpoint = bases.for_track(bases.find(folder, adapter_base=base), release.manifest["base"], release.track)
     digest = bases.weights_sha256(checkpoint)
     model, tokenizer = bases.load(checkpoint, dtype="float32")
     answers = evaluate(
         HfEngine(model, tokenizer, batch_size=told["batch_size"]),
         release,
         [split for split in Split if part[split]],
-        on_answers=_tell,
+        on_answers=on_answers,
     )
     said = {answer.fact_id: answer.prediction for rows in answers.values() for answer in rows}
     write_json(Path(told["out"]), {"answers": said, "weights_sha256": digest, "hardware": bases.hardware()})
@@ -65,20 +82,17 @@ def _tell(count: int) -> None:
     sys.stdout.flush()
 
 
-def _with_base(delta: Path, base: str, scratch: Path) -> Path:
+def _with_base(delta: Path, base: Path, scratch: Path) -> Path:
     """The whole checkpoint of a delta: its tensors added to those of the base, in float32."""
     import shutil
 
     from safetensors.torch import load_file, save_file
 
-    from fthall import bases
-
-    found = Path(bases.find(base).location)
-    for file in found.glob("*"):
+    for file in base.glob("*"):
         if file.is_file() and file.suffix != ".safetensors":
             shutil.copyfile(file, scratch / file.name)
     added = {name: tensor for file in sorted(delta.glob("*.safetensors")) for name, tensor in load_file(file).items()}
-    for file in sorted(found.glob("*.safetensors")):
+    for file in sorted(base.glob("*.safetensors")):
         tensors = load_file(file)
         for name in tensors.keys() & added.keys():
             tensors[name] = (tensors[name].float() + added[name].float()).contiguous()
