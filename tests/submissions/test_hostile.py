@@ -35,7 +35,7 @@ RIGHT = {Split.KNOWN: 20, Split.UNKNOWN: 12, Split.HELD: 24, Split.HELD_VAL: 8}
 SILENT = {Split.HELD: 2}
 ITEMS = sum(SIZES.values())
 BASE = read_json(data_dir("tasks") / "bases" / "smollm2-135m.json")
-ASKED = [
+ASKED: list[dict[str, Any]] = [
     {
         "epoch": 0,
         "outcomes": {"known": "c" * 18 + "wa", "unknown": "w" * 20, "held": "c" * 29 + "w", "held_val": "c" * 10},
@@ -90,7 +90,7 @@ def write_good(root: Path, release: Release) -> Path:
     """A good submission with all that one may have."""
     points = []
     for row in ASKED:
-        shares = {split: 100 * said.count("c") / len(said) for split, said in row["outcomes"].items()}  # type: ignore[attr-defined]
+        shares = {split: 100 * said.count("c") / len(said) for split, said in row["outcomes"].items()}
         points.append({**dict.fromkeys(map(str, Split)), **shares, "epoch": row["epoch"], "train_loss": 0.5})
     folder = write_submission_folder(
         root,
@@ -271,7 +271,7 @@ attack(
         ("a number of 5,000 digits", swap("results.json", "12.5", "9" * 5000), "not readable JSON: Exceeds the limit"),
         ("brackets without end", put("results.json", "[" * 100_000), "not readable JSON: maximum recursion"),
         ("objects without end", put("results.json", '{"a":' * 100_000), "not readable JSON: maximum recursion"),
-        ("millions of lists", put("results.json", "[" + "[]," * 1_700_000 + "[]]"), "top level: Input should be"),
+        ("millions of lists", put("results.json", "[" + "[]," * 300_000 + "[]]"), "top level: Input should be"),
         ("a mark of byte order", put("results.json", b"\xef\xbb\xbf{}"), "not readable JSON: Unexpected UTF-8 BOM"),
         ("UTF-16", put("results.json", '{"schema": 1}'.encode("utf-16")), "not readable JSON: 'utf-8' codec"),
         ("overlong UTF-8", put("results.json", b'{"\xc0\xaf": 1}'), "not readable JSON: 'utf-8' codec"),
@@ -342,7 +342,7 @@ attack(
         ("an epoch left out", results(lambda r: r["trajectory"].pop(1)), "has epochs 0, 1, 2, the trajectory"),
         (
             "an epoch made up",
-            results(lambda r: r["trajectory"].append({**r["trajectory"][1], "epoch": 3})),
+            results(lambda r: r["trajectory"].append({**r["trajectory"][2], "epoch": 3})),
             "has epochs 0, 1, 2, the trajectory in results.json 0, 1, 2, 3",
         ),
         ("no trajectory", results(lambda r: r.update(trajectory=[])), "the trajectory in results.json none"),
@@ -444,7 +444,7 @@ attack(
         ("half a pair", held(lambda rows: rows[0].update(prediction="\ud800")), "line 1: half a surrogate pair"),
         ("half a pair in an id", fact_id(lambda said: said + "\udfff"), "line 1: half a surrogate pair"),
         ("a look-alike", fact_id(lambda said: said.replace("country", "соuntry")), "1 facts of the release missing, 1"),
-        ("an id with no width", fact_id(lambda said: said + "\u200b"), "\\u200b"),
+        ("an id with no width", fact_id(lambda said: said + "\u200b"), "1 facts of the release missing, 1"),
         ("an id that ends in zero", fact_id(lambda said: said + "\0"), "1 facts of the release missing, 1 not in"),
         ("an id that climbs", fact_id(lambda said: "../../../etc/passwd"), "1 facts of the release missing, 1 not"),
         ("an id with a new line", fact_id(lambda said: f"{said}\n\x1b[31m"), "1 facts of the release missing, 1"),
@@ -498,7 +498,7 @@ attack(
             "'",
         ),
         ("a list as a name", lambda at: at.put("submission.yaml", at.text("submission.yaml") + "? [a]\n: b\n"), "hash"),
-        ("flows without end", put("submission.yaml", "title: " + "[" * 20_000), "maximum recursion depth"),
+        ("flows without end", put("submission.yaml", "title: " + "[" * 2_000), "maximum recursion depth"),
         ("no such month", swap("submission.yaml", "2026-01-02", "2026-13-45"), "month must be in 1..12"),
         ("a raw zero in the card", swap("submission.yaml", "title: Sft", "title: S\0ft"), "special characters"),
         ("a bell in the card", swap("submission.yaml", "title: Sft", "title: S\aft"), "special characters"),
@@ -873,15 +873,11 @@ def test_markup_in_what_is_shown_is_text(tmp_path: Path, release: Release) -> No
         found = _tags(page)
         assert found.found == plain.found, text
         assert found.addresses == plain.addresses, text
-        assert "49" not in page.read_text(encoding="utf-8").split("</style>")[1] or "7*7" not in text
+        assert "7*7" not in text or text[:9] in page.read_text(encoding="utf-8")  # no template is filled in it
         assert text in submissions.validate(at.folder, release).card.title
 
 
 # Claims
-
-
-def _share(asked_letters: str) -> float:
-    return 100 * asked_letters.count("c") / len(asked_letters)
 
 
 def _answer(at: At, split: Split, row: int, outcome: Outcome) -> str:
@@ -893,7 +889,7 @@ def _answer(at: At, split: Split, row: int, outcome: Outcome) -> str:
     }[outcome]
 
 
-def _was(at: At, split: Split, row: int) -> Outcome:
+def _was(split: Split, row: int) -> Outcome:
     correct, silent = RIGHT[split], SILENT.get(split, 0)
     return Outcome.CORRECT if row < correct else Outcome.ABSTAINED if row < correct + silent else Outcome.WRONG
 
@@ -929,8 +925,8 @@ def claims(draw: st.DrawFn) -> tuple[str, Any]:
             by = draw(st.integers(-SIZES[split], 3 * SIZES[split]).filter(bool))
             return kind, (split, outcome, by, draw(st.none() | st.sampled_from([o for o in Outcome if o != outcome])))
         case "point":
-            at = draw(st.sampled_from([n for n, said in enumerate(ASKED) if split in said["outcomes"]]))  # type: ignore[operator]
-            was = ASKED[at]["outcomes"][split].count("c")  # type: ignore[index]
+            at = draw(st.sampled_from([n for n, said in enumerate(ASKED) if split in said["outcomes"]]))
+            was = ASKED[at]["outcomes"][split].count("c")
             whole = st.integers(0, SIZES[split]).filter(lambda k: k != was).map(lambda k: 100 * k / SIZES[split])
             any_share = st.floats(0, 100).filter(lambda share: abs(share - 100 * was / SIZES[split]) > 1e-3)
             return kind, (at, split, draw(whole | any_share | st.none()))
@@ -941,24 +937,24 @@ def claims(draw: st.DrawFn) -> tuple[str, Any]:
             at = draw(st.integers(0, 2))
             return kind, (at, draw(st.booleans()), draw(st.integers(3, 100_000)))
         case "letter":  # of an earlier epoch only how many are right is shown
-            at = draw(st.sampled_from([n for n in (0, 1) if split in ASKED[n]["outcomes"]]))  # type: ignore[operator]
-            was = ASKED[at]["outcomes"][split][row]  # type: ignore[index]
+            at = draw(st.sampled_from([n for n in (0, 1) if split in ASKED[n]["outcomes"]]))
+            was = ASKED[at]["outcomes"][split][row]
             return kind, (at, split, row, draw(st.sampled_from("wa")) if was == "c" else "c")
         case "last":  # of the last, every letter is that of an answer; of two it is said that they are not
             named = split is Split.HELD and row in (0, SIZES[split] - 1)
-            was = ASKED[2]["outcomes"][split][row]  # type: ignore[index]
-            answered = str(_was(None, split, row))[0]  # type: ignore[arg-type]
+            was = ASKED[2]["outcomes"][split][row]
+            answered = str(_was(split, row))[0]
             return kind, (2, split, row, answered if named else draw(st.sampled_from([x for x in "cwa" if x != was])))
         case "answer":
-            was = _was(None, split, row)  # type: ignore[arg-type]
+            was = _was(split, row)
             return kind, [(split, row, draw(st.sampled_from([o for o in Outcome if o is not was])))]
         case "answers":  # two exchanged: the counts stay as they are
             rows = range(SIZES[split])
-            other = [n for n in rows if _was(None, split, n) is not _was(None, split, row)]  # type: ignore[arg-type]
+            other = [n for n in rows if _was(split, n) is not _was(split, row)]
             if not other:
                 return "answer", [(split, row, Outcome.WRONG)]
             at = draw(st.sampled_from(other))
-            return kind, [(split, row, _was(None, split, at)), (split, at, _was(None, split, row))]  # type: ignore[arg-type]
+            return kind, [(split, row, _was(split, at)), (split, at, _was(split, row))]
         case "differing":
             return kind, (draw(st.sampled_from(["add", "drop", "replace", "foreign"])), split, row)
         case "compared":
@@ -1108,7 +1104,7 @@ def test_every_check_looks_at_something(good: Path, release: Release, monkeypatc
     submissions.validate(good, release)
     embedding = seen.pop("fthall.submissions.pinned._is_embedding")
     assert embedding > 0
-    asked_shares = sum(len(row["outcomes"]) for row in ASKED)  # type: ignore[arg-type]
+    asked_shares = sum(len(row["outcomes"]) for row in ASKED)
     assert seen == {
         "fthall.submissions.check.sha256": 8,
         "fthall.submissions.check.judge": ITEMS,
@@ -1169,7 +1165,7 @@ def test_every_check_is_needed(
 
 
 def test_no_check_was_forgotten_above() -> None:
-    tested = {mark.args[1][n][1] for mark in test_every_check_is_needed.pytestmark for n in range(len(mark.args[1]))}  # type: ignore[attr-defined]
+    tested = {mark.args[1][n][1] for mark in test_every_check_is_needed.pytestmark for n in range(len(mark.args[1]))}
     own = {name for name in vars(check) if name.startswith("_check_")} | {"_samples", "_trained", "_release"}
     assert own <= tested
 

@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         type=Path,
-        help="folder of the published weights, where WHAT is lm-eval's output, or a model of which a delta is published",
+        help="folder of the published weights, where WHAT is lm-eval's output, or a model whose delta is published",
     )
     parser.add_argument("--trained-on", metavar="FILE", help="the training data: hashes of its questions are handed in")
     parser.add_argument("--revision")
