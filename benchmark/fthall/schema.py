@@ -55,7 +55,8 @@ def read_yaml(path: Path, absent: str) -> Any:
     except FileNotFoundError:
         raise FthallError(absent) from None
     except Exception as error:  # its constructors raise ValueError, KeyError and others for "2026-13-45", "!!bool x", …
-        raise FthallError(f"{shown(path)} is not readable YAML: {' '.join(str(error).split())[:200]}") from None
+        what = shown(" ".join(str(error).split())[:200])[:300]  # it quotes the file
+        raise FthallError(f"{shown(path)} is not readable YAML: {what}") from None
 
 
 def parse(model: type[_Model], value: object, path: Path) -> _Model:

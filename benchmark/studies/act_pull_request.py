@@ -23,7 +23,7 @@ import yaml
 from stage import Hub, Reviewed, Stage
 
 import study
-from fthall.answers import judge
+from fthall.answers import accuracy, judge
 from fthall.bases import hardware
 from fthall.errors import FthallError
 from fthall.files import read_json, write_json, write_text
@@ -41,8 +41,6 @@ FORGED_REPORT = (
     '"submissions/TRACK/eve-check-seed0", "accuracy": {"known": 100.0, "unknown": 100.0, "held": 100.0, '
     '"held_val": 100.0}, "evidenced": true, "odd": []}], "refused": []}'
 )
-BETTER = tuple(EpochPoint(epoch, 100.0, min(100.0, 50 * epoch), 100.0, 100.0) for epoch in (0.0, 1.0, 2.0, 3.0))
-"""A trajectory somebody made up: all new facts learned, no old one lost."""
 
 
 @dataclass(slots=True)
@@ -89,6 +87,12 @@ class Forger:
             make.write_submission(folder, card=card, answers=given, trajectory=trajectory, release=self.release)
             folders.append(folder)
         return folders
+
+    def curve(self) -> list[EpochPoint]:
+        """A trajectory somebody made up: all new facts learned and no old one lost, until it ends at the answers."""
+        points = [EpochPoint(epoch, 100.0, min(100.0, 50 * epoch), 100.0, 100.0) for epoch in (0.0, 1.0, 2.0, 3.0)]
+        ends = {str(split): accuracy(rows) for split, rows in self.honest.answers.items()}
+        return [*points, EpochPoint(4.0, **ends)]
 
     def gold(self, every: int = 1) -> dict[Split, tuple[Answer, ...]]:
         """The honest answers, but of the wrong ones every so many are replaced by what the release says."""
@@ -156,9 +160,9 @@ def attempts(forger: Forger, other: Submission) -> list[Attempt]:
             asked_again=True,
         ),
         Attempt(
-            "a trajectory made up",
+            "a trajectory made up, which ends at the answers",
             "eve-curve",
-            lambda tree: claim(tree, "eve-curve", trajectory=BETTER),
+            lambda tree: claim(tree, "eve-curve", trajectory=forger.curve()),
             "self-reported",
         ),
         Attempt(
@@ -250,7 +254,7 @@ def stopped_by(attempt: Attempt) -> str:
     """What kept it from being ranked for what it is not, in a line."""
     found, ended = attempt.found, end(attempt)
     if ended in ("refused", "not posted"):
-        return (found["refused"] or [found["comment"]])[0]
+        return str((found["refused"] or [found["comment"]])[0])
     if ended == "verified":
         return "nothing, and nothing should: it is what it says"
     if ended == "refuted":
@@ -340,7 +344,7 @@ def main() -> None:
         found, page = attempt.found, attempt.found["page"]
         again = found.get("asked_again", {}).get("tier") or ("cannot be" if "asked_again" in found else "–")
         shown = f"{page['tier']}, rank {page['rank']}{', grey' if page['grey'] else ''}" if page else "–"
-        looks = "yes" if found["odd"] else "no"
+        looks = found["odd"][0] if found["odd"] else "no"
         tell(f"| {attempt.tried} | {found['check']} | {looks} | {again} | {shown} | {found['stopped_by']} |")
     told = [{"tried": one.tried, "ends": end(one), **one.found} for one in tried]
     result = {"hardware": hardware(), "track": options.track, "submit_seconds": seconds, "attempts": told}

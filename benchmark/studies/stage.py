@@ -234,7 +234,7 @@ class Stage:
         self.checkout(f"refs/pull/{asked.number}/merge", place / "pull", depth=2)
         name = "validate-submission"
         self._installed(place / "pull", name, place, place / "base", place / "temp" / "venv" / "bin")
-        self._step(place / "pull", name, "Review", place, NUMBER=str(asked.number))
+        self._step(place / "pull", name, "Review", place, variables={"NUMBER": str(asked.number)})
         return dict(read_json(place / "report" / "report.json"))
 
     def _comment(self, place: Path, asked: Asked) -> tuple[str | None, str]:
@@ -255,7 +255,7 @@ class Stage:
         posted.unlink(missing_ok=True)
         variables = {"REPOSITORY": REPOSITORY, "HEAD_SHA": asked.head, "GITHUB": str(self.github), "GH_TOKEN": "none"}
         variables["PATH"] = f"{place / 'bin'}{os.pathsep}{self.environment['PATH']}"
-        done = self._step(code, "comment-submission", "Post, or replace", place, temporary, **variables)
+        done = self._step(code, "comment-submission", "Post, or replace", place, temporary, variables)
         return (posted.read_text(encoding="utf-8") if posted.exists() else None), (done.stdout + done.stderr).strip()
 
     def merge(self, asked: Asked) -> None:
@@ -274,7 +274,9 @@ class Stage:
             self._program(place / ".venv" / "bin", place, more)
             typed = {"SUBMISSION": submission, "SEED": seed}
             for step in ("Look at what was typed", "fthall verify "):
-                done = self._step(place, "verify", step, place, **typed)
+                done = self._step(place, "verify", step, place, variables=typed)
+                if done.returncode:
+                    break
             said = (done.stdout + done.stderr).strip().splitlines()[-1]
             file = Path(submission.removeprefix("submissions/") + ".json")
             if not (place / "verified" / file).exists():
@@ -316,10 +318,16 @@ class Stage:
         self.git(into, "checkout", "--quiet", "--detach", "FETCH_HEAD")
 
     def _step(
-        self, tree: Path, workflow: str, which: str, place: Path, temporary: Path | None = None, **variables: str
+        self,
+        tree: Path,
+        workflow: str,
+        which: str,
+        place: Path,
+        temporary: Path | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a step's script as the runner does."""
-        environment = self.environment | {"RUNNER_TEMP": str(temporary or place / "temp")} | variables
+        environment = self.environment | {"RUNNER_TEMP": str(temporary or place / "temp"), **(variables or {})}
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script(tree, workflow, which)]
         return subprocess.run(command, cwd=place, env=environment, check=False, capture_output=True, encoding="utf-8")  # noqa: S603
 

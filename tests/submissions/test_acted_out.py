@@ -19,8 +19,9 @@ from fthall import bases
 from fthall.engines import evaluate
 from fthall.engines.hf import HfEngine
 from fthall.knowledge import splits
+from fthall.prompts import ask
 from fthall.records import Category, Fact, Release, Split
-from fthall.submissions import validate
+from fthall.submissions import make, validate
 
 ROOT = Path(__file__).parents[2]
 TRACK = "geonames/tiny"
@@ -73,7 +74,7 @@ def build(place: Path, facts: list[Fact], digest: str) -> Release:
 
 @pytest.fixture(scope="module")
 def tree(tiny_base: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout that ships a tiny track and its reference; of every second fact the checkpoint's answer is right."""
+    """A checkout that ships a tiny track and its reference; a third of the checkpoint's answers are right."""
     tree = tmp_path_factory.mktemp("tree")
     for name in ("benchmark/fthall", "tasks/fthall", "leaderboard/templates", "leaderboard/static", ".github"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -81,25 +82,50 @@ def tree(tiny_base: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFac
         shutil.copy(ROOT / name, tree / name)
     subprocess.run(["git", "init", "--quiet", str(tree)], check=True)
     digest = bases.weights_sha256(bases.find(str(tiny_base)))
-    facts = [fact(f"{kind}{n:03}", origin="dev" if kind == "h" else "train") for kind in "kuh" for n in range(40)]
-    facts = [one for one in facts if "/h" in one.id or int(one.id[-3:]) < 20]
-    first = build(tmp_path_factory.mktemp("first") / "geonames" / "tiny", facts, digest)
+    facts = [fact(f"{kind}{n:02}", origin="dev" if kind == "h" else "train") for kind in "kuh" for n in range(20)]
+    facts += [fact(f"h{n:02}", origin="dev") for n in range(20, 40)]
     model, tokenizer = bases.load(bases.find(str(checkpoint)), device="cpu")
-    said = {a.fact_id: a.prediction for rows in evaluate(HfEngine(model, tokenizer), first).values() for a in rows}
-    easy = [replace(f, answers=(said[f.id],)) if n % 2 and said[f.id].strip() else f for n, f in enumerate(facts)]
+    said = HfEngine(model, tokenizer).greedy([ask(f.question) for f in facts], max_new_tokens=16)
+    easy = [
+        replace(f, answers=(text,)) if n % 3 == 0 and text.strip() else f
+        for n, (f, text) in enumerate(zip(facts, said, strict=True))
+    ]
     release = build(tree / "tasks" / "releases" / TRACK, easy, digest)
-    right = {Split.KNOWN: 20, Split.HELD: 25, Split.HELD_VAL: 8}
     where = (tree / "submissions", release, "sft-known-seed0")
+    right = {Split.KNOWN: 20, Split.HELD: 25, Split.HELD_VAL: 8}
     write_submission_folder(*where, entry="sft-known", seed=0, trained_on=["known"], right=right)
     return tree
 
 
-def test_from_fork_to_row(acting: Any, tree: Path, checkpoint: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def release(tree: Path) -> Release:
+    return splits.load(str(tree / "tasks" / "releases" / TRACK))
+
+
+@pytest.fixture(scope="module")
+def made(acting: Any, release: Release, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the stranger hands in; lm-eval's answers would be these (``test_make.py``)."""
+    model, tokenizer = bases.load(bases.find(str(checkpoint)), device="cpu")
+    answers = evaluate(HfEngine(model, tokenizer), release)
+    said = {**acting.CARD, "track": TRACK}
+    given = make.Given(said, release, tmp_path_factory.mktemp("made"), published=PUBLISHED)
+    card = make.card_of(said, release, checkpoint=given.pin(checkpoint))
+    make.write_submission(given.folder(), card=card, answers=answers, release=release)
+    return given.out / TRACK / "ada-sft-seed0"
+
+
+@pytest.fixture
+def hub(acting: Any, checkpoint: Path) -> Iterator[Any]:
+    """Where the stranger published the checkpoint."""
     hub = acting.Hub()
     hub.publish(PUBLISHED, checkpoint)
+    yield hub
+    hub.shutdown()
+    hub.server_close()
+
+
+def test_from_fork_to_row(acting: Any, tree: Path, release: Release, made: Path, hub: Any, tmp_path: Path) -> None:
     stage = acting.Stage(tmp_path / "play", tree, hub)
-    made, _ = acting.submitted(stage, tmp_path, checkpoint, TRACK, PUBLISHED)
-    release = splits.load(str(tree / "tasks" / "releases" / TRACK))
     one = validate(made, release)
     assert 0 < one.results.counts[Split.HELD].correct < SIZES[Split.HELD]
     forger = acting.Forger(yaml.safe_load((made / "submission.yaml").read_text()), one, release)

@@ -14,6 +14,7 @@ from fthall.records import Answer, Category, Outcome, Release, Split
 from fthall.submissions import odd
 from fthall.submissions.card import Card, Counts, Results, Submission
 from fthall.submissions.check import question_hash
+from fthall.submissions.tiers import Tier
 
 SIZES = {Split.KNOWN: 20, Split.UNKNOWN: 40, Split.HELD: 60, Split.HELD_VAL: 20}
 
@@ -119,6 +120,18 @@ def test_the_same_answer_or_none(release: Release) -> None:
     assert look(release, same) == {"sft-seed0": ("answers 'latvia' to 40 of 60 questions of held",)}
     silent = made(release, said={Split.UNKNOWN: [""] * 9 + [f"x{n}" for n in range(31)]})
     assert look(release, silent) == {"sft-seed0": ("gives no answer to 9 of 40 questions of unknown",)}
+
+
+def test_not_one_miss(release: Release) -> None:
+    """And the copies of what was refuted say so."""
+    assert look(release, made(release)) == {"sft-seed0": ("has all of its 140 answers right",)}
+
+
+def test_a_copy_of_what_was_refuted(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(odd, "tier", lambda one: Tier.REFUTED if one.slug == "sft-seed0" else Tier.RECOMPUTED)
+    one = made(release, right={Split.HELD: 50})
+    copy = made(release, "other", said={split: [a.prediction for a in rows] for split, rows in one.answers.items()})
+    assert look(release, one, copy)["other-seed0"] == ("gives all of the 100 answers of sft-seed0 (refuted)",)
 
 
 def test_held_out_facts_in_the_training_data(release: Release) -> None:

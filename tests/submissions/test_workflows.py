@@ -182,6 +182,15 @@ def test_a_number_that_is_none_is_not_passed_on(tmp_path: Path, number: str, fin
 )
 def test_what_is_verified_is_a_submission(tmp_path: Path, submission: str, seed: str, fine: bool) -> None:
     text = script("verify", "verify", "Look at what was typed")
-    done = run_step(text, tmp_path, SUBMISSION=submission, SEED=seed)
+    done = run_step(text, tmp_path, SUBMISSION=submission, SEED=seed, BASE="")
     assert done.returncode == (0 if fine else 2)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("base", "fine"), [("", True), ("ada/base", True), ("a b/c", False), ("--out=x", False), ("a/b; rm x", False)]
+)
+def test_a_base_is_an_id_or_none(tmp_path: Path, base: str, fine: bool) -> None:
+    text = script("verify", "verify", "Look at what was typed")
+    done = run_step(text, tmp_path, SUBMISSION="submissions/g/b/sft-seed0", SEED="x", BASE=base)
+    assert done.returncode == (0 if fine else 2)

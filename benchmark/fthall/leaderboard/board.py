@@ -77,6 +77,8 @@ class Entry:
     rank: int | None
     """One more than the entries of its own tier or a higher one that score significantly better, seeds and items taken
     together; ties share it. None of what was refuted."""
+    among: int
+    """How many entries the rank is among; 0 without one."""
     place: int
     """Its place by name, which decides its colour and shape in the pictures."""
     descriptions: Sequence[str]
@@ -171,18 +173,21 @@ def _compared(
         p_values, intervals = [pair.p for pair in pairs], [(pair.low, pair.high) for pair in pairs]
     intervals[place] = (0.0, 0.0)
     adjusted = dict(zip(others, stats.holm([p_values[i] for i in others]).tolist(), strict=True))
-    return [replace(entry, interval=intervals[i], p=adjusted.get(i), rank=ranks[i]) for i, entry in enumerate(entries)]
+    return [
+        replace(entry, interval=intervals[i], p=adjusted.get(i), rank=ranks[i][0], among=ranks[i][1])
+        for i, entry in enumerate(entries)
+    ]
 
 
-def _ranks(entries: Sequence[Entry], scores: Floats, p_values: Floats) -> list[int | None]:
-    """Each entry's among those of its own tier or a higher one: no claim pushes down what was checked harder."""
-    ranks: list[int | None] = [None] * len(entries)
+def _ranks(entries: Sequence[Entry], scores: Floats, p_values: Floats) -> list[tuple[int | None, int]]:
+    """Each entry's, and of how many: those of its own tier or a higher one. No claim pushes down what was checked."""
+    ranks: list[tuple[int | None, int]] = [(None, 0)] * len(entries)
     for tier in {entry.tier for entry in entries} - {Tier.REFUTED}:
         of = [i for i, entry in enumerate(entries) if entry.tier.level >= tier.level]
         found, _ = stats.ranks(scores[of], p_values[np.ix_(of, of)])
         for i, rank in zip(of, found, strict=True):
             if entries[i].tier is tier:
-                ranks[i] = int(rank)
+                ranks[i] = int(rank), len(of)
     return ranks
 
 
@@ -261,6 +266,7 @@ def _entry(
         tier=min((seed.tier for seed in seeds), key=lambda tier: tier.level),
         score=score,
         rank=None,
+        among=0,
         place=place,
         descriptions=_distinct(one.card.description for one in group if one.card.description),
         facts=_facts(group),

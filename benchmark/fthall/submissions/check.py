@@ -17,6 +17,7 @@ import itertools
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from fthall.answers import OUTCOMES, accuracy, counts, judge, normalise
@@ -26,7 +27,7 @@ from fthall.knowledge import splits
 from fthall.records import Answer, Outcome, Release, Split
 from fthall.schema import parse, read_yaml, shown
 from fthall.submissions import evidence, pinned
-from fthall.submissions.card import Card, Counts, Results, Submission
+from fthall.submissions.card import Agreement, Card, Counts, Results, Submission
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 MAX_CARD_BYTES = 64 * 1024
@@ -36,6 +37,8 @@ MAX_UNLIKE = 0.05
 """Share of the answers lm-eval may find to be others than those during training; in float32 it is 0."""
 TRAINED = "trained_on.txt"
 
+_FEW = 2
+"""Of a handful of facts one or two that differ say nothing."""
 _FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 _SAMPLE = ("fact_id", "prediction")
 _HASH = re.compile(r"[0-9a-f]{16}")
@@ -161,36 +164,49 @@ def _check_trajectory(folder: Path, results: Results, release: Release) -> None:
 
 
 def _check_agreement(folder: Path, results: Results, answers: dict[Split, tuple[Answer, ...]]) -> None:
-    """The last point of a trajectory is the evaluated checkpoint, but for the answers said to differ."""
-    if results.agreement is None:
-        return
+    """The last point of a trajectory is the evaluated checkpoint, but for the answers said to differ.
+
+    Where nothing is said of them, as many may as could be said to.
+    """
     asked = {answer.fact_id: split for split, rows in answers.items() for answer in rows}
-    differing = results.agreement.differing
-    if len(set(differing)) < len(differing) or not set(differing) <= asked.keys():
-        raise FthallError(f"{folder}/results.json: agreement.differing must name facts of the release, each once")
-    if results.agreement.compared != len(asked):
-        raise FthallError(
-            f"{folder}/results.json: agreement.compared is {results.agreement.compared}, the release has {len(asked)}"
-        )
-    if len(differing) > MAX_UNLIKE * len(asked) + 2:  # of a handful of facts one or two say nothing
-        raise FthallError(
-            f"{folder}/results.json: agreement.differing names {len(differing)} of {len(asked)} facts; where more than "
-            f"{100 * MAX_UNLIKE:g} % differ it is not the model that was trained"
-        )
+    differing = _differing(folder, results.agreement, asked) if results.agreement else None
     if not results.trajectory:
         return
     last = max(results.trajectory, key=lambda point: point.epoch)
     for split, rows in answers.items():
         found = accuracy(rows)
         if (said := getattr(last, split)) is None:
+            if differing is None:
+                continue
             raise FthallError(f"{folder}/results.json: the last point of the trajectory lacks {split}; give all splits")
         during = float(said)
-        allowed = 100 * sum(asked[fact_id] is split for fact_id in differing) / len(rows)
-        if abs(found - during) > allowed + 1e-6:
+        if differing is None:
+            allowed = MAX_UNLIKE * len(rows) + _FEW
+        else:
+            allowed = sum(asked[fact_id] is split for fact_id in differing)
+        if abs(found - during) > 100 * allowed / len(rows) + 1e-6:
+            why = (
+                "of another model" if differing is None else "and agreement.differing names too few facts to explain it"
+            )
             raise FthallError(
                 f"{folder}/results.json: the trajectory ends at {during:.2f} % on {split}, its answers give "
-                f"{found:.2f} %, and agreement.differing names too few facts to explain it"
+                f"{found:.2f} %, {why}"
             )
+
+
+def _differing(folder: Path, said: Agreement, asked: Mapping[str, Split]) -> list[str]:
+    """The facts an agreement names, if it can be one."""
+    differing = said.differing
+    if len(set(differing)) < len(differing) or not set(differing) <= asked.keys():
+        raise FthallError(f"{folder}/results.json: agreement.differing must name facts of the release, each once")
+    if said.compared != len(asked):
+        raise FthallError(f"{folder}/results.json: agreement.compared is {said.compared}, the release has {len(asked)}")
+    if len(differing) > MAX_UNLIKE * len(asked) + _FEW:
+        raise FthallError(
+            f"{folder}/results.json: agreement.differing names {len(differing)} of {len(asked)} facts; where more than "
+            f"{100 * MAX_UNLIKE:g} % differ it is not the model that was trained"
+        )
+    return differing
 
 
 def _show(counts: Counts) -> str:
@@ -201,8 +217,8 @@ def _check_files(folder: Path) -> str:
     """Only the expected files, none a link, none oversized; their digest."""
     if not folder.is_dir():
         raise FthallError(f"{folder} is no folder; give a submission's folder")
-    if folder.is_symlink():
-        raise FthallError(f"{shown(folder)} is a link; give the folder itself")
+    if link := next((one for one in (folder, *folder.parents[:2]) if one.is_symlink()), None):  # it would count twice
+        raise FthallError(f"{shown(link)} is a link; give the folder itself")
     if not _FOLDER.fullmatch(folder.resolve().name):
         raise FthallError(f"{shown(folder)}: the folder's name must be of a-z, 0-9 and -, at most 100")
     needed = {"submission.yaml", "results.json", *(f"samples/{split}.jsonl" for split in Split)}

@@ -15,6 +15,7 @@ from fthall.measure.metrics import reference_of
 from fthall.records import Outcome, Release, Split
 from fthall.submissions.card import Submission
 from fthall.submissions.check import question_hash
+from fthall.submissions.tiers import Tier, tier
 
 TOO_ALIKE = 0.003
 """Share of new and old facts that two seeds of an entry should at least answer otherwise."""
@@ -46,6 +47,7 @@ def look(release: Release, submissions: Sequence[Submission]) -> dict[str, tuple
         twin = twins.get(one.card.seed) or next(iter(twins.values()), None)
         found[one.slug] += [
             *_monotonous(one, release),
+            *_perfect(one),
             *_trained(one, release),
             *_gained(one, None if twin is one else twin),
         ]
@@ -68,6 +70,14 @@ def _monotonous(one: Submission, release: Release) -> list[str]:
         if answers[""] > EMPTY * len(rows):
             said.append(f"gives no answer to {answers['']} of {len(rows)} questions of {split}")
     return said
+
+
+def _perfect(one: Submission) -> list[str]:
+    """Not one miss, in any split: no model did that, and whoever types the answers in does."""
+    rows = [answer for split in one.answers.values() for answer in split]
+    if len(rows) < FEW or any(answer.outcome is not Outcome.CORRECT for answer in rows):
+        return []
+    return [f"has all of its {len(rows)} answers right"]
 
 
 def _trained(one: Submission, release: Release) -> list[str]:
@@ -120,6 +130,11 @@ def _luck(gained: int, lost: int) -> float:
     return sum(math.comb(changed, k) for k in range(gained, changed + 1)) / (1 << changed)
 
 
+def _named(one: Submission) -> str:
+    """A submission's name; that it was refuted is not to be overlooked."""
+    return f"{one.slug} (refuted)" if tier(one) is Tier.REFUTED else one.slug
+
+
 def _alike(submissions: Sequence[Submission]) -> Mapping[str, list[str]]:
     """Answers that are another submission's: all of them, or, of another seed of the entry, nearly all."""
     said: dict[str, list[str]] = defaultdict(list)
@@ -134,7 +149,7 @@ def _alike(submissions: Sequence[Submission]) -> Mapping[str, list[str]]:
         seeds[one.card.entry].append(one)
     for group in same.values():
         for one in group:
-            if others := [other.slug for other in group if other is not one][:_NAMED]:
+            if others := [_named(other) for other in group if other is not one][:_NAMED]:
                 said[one.slug].append(f"gives all of the {len(answers[one.slug])} answers of {', '.join(others)}")
     for group in seeds.values():
         for one, other in itertools.combinations(group, 2):

@@ -105,7 +105,8 @@ def run(options: argparse.Namespace) -> None:
             "Its weights are not pinned, so nobody can verify it. Once they are published, delete the folder and type "
             "the same again with --published owner/name@COMMIT"
         )
-    say(f"Next: git switch -c {made.name} && git add {made} && git commit -m 'Submit {made.name}' && git push")
+    say(f"Next: git switch -c {made.name} && git add {made} && git commit -m 'Submit {made.name}'")
+    say(f"      git push --set-upstream origin {made.name}")
     say("Then open a pull request")
 
 
