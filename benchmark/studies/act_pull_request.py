@@ -239,7 +239,7 @@ def row(page: str, entry: str) -> Row | None:
     (tier,) = re.findall(r'class="tag (refuted|self-reported|recomputed|verified)"', found[1])
     rank = re.search(r"</th>\s*<td[^>]*>([^ <]+)", found[1])
     grey = re.search(rf'<figure class="panel unchecked" {mine}', page)
-    return Row(tier, html.unescape(rank[1] if rank else ""), "<dt>Looks odd</dt>" in found[1], grey is not None)
+    return Row(tier, html.unescape(rank[1] if rank else ""), ">looks odd</span>" in found[1], grey is not None)
 
 
 def end(attempt: Attempt) -> str:

@@ -66,6 +66,27 @@
     filter();
   }
 
+  const kinds = document.querySelector(".kinds");
+  if (kinds) {
+    const rows = [...document.querySelectorAll("[data-kinds]")];
+    const boxes = [...kinds.querySelectorAll("input")];
+    const output = kinds.querySelector("output");
+    const show = () => {
+      const wanted = boxes.filter((box) => box.checked).map((box) => box.value);
+      rows.forEach((row) => {
+        const own = row.dataset.kinds.split(" ");
+        row.classList.toggle("filtered", wanted.length > 0 && !wanted.some((kind) => own.includes(kind)));
+      });
+      const shown = rows.filter((row) => !row.classList.contains("filtered")).length;
+      output.textContent = wanted.length ? shown + " of " + rows.length + " facts" : "";
+      remember("answers", wanted.join(","));
+    };
+    const before = (url.searchParams.get("answers") || "").split(",");
+    boxes.forEach((box) => { box.checked = before.includes(box.value); box.addEventListener("change", show); });
+    kinds.hidden = false;
+    show();
+  }
+
   let closed = [];
   addEventListener("beforeprint", () => {
     closed = [...document.querySelectorAll("figure details:not([open])")];

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pandas as pd
 import pytest
@@ -137,6 +139,11 @@ def page(root: Path, out: Path, release: Release | None, note: str | None = None
     return site.render(root, out, release=release, note=note).read_text(encoding="utf-8")
 
 
+def about(out: Path, slug: str) -> str:
+    """The page of an entry of the tiny track."""
+    return (out / f"geonames-tiny--{slug}.html").read_text(encoding="utf-8")
+
+
 def track_of(root: Path, release: Release) -> site.Track:
     return site._track(release, [submissions.validate(folder, release) for folder in submissions.find(root)])
 
@@ -175,7 +182,7 @@ def test_numbers(filled: Path, release: Release, tmp_path: Path) -> None:
     ]  # the one seed of attention only cannot tell it from SFT
     assert "Less than half of the new facts were learned by Attention only (30.0 %)" in shown
     assert "on 4 facts it already knew and 10 facts it did not know" in shown
-    assert "1 of 38" in shown
+    assert "1 of 38" in text_of(about(tmp_path / "site", "freeze-attention-only"))
     assert "not reached" in shown
     assert "GeoNames &lt;&amp;&gt;" in shown
     assert release.digest[:12] in shown
@@ -275,11 +282,14 @@ def test_hostile_strings_are_escaped(root: Path, release: Release, tmp_path: Pat
     card = {"title": "{{ 7*7 }}", "description": hostile, "command": hostile, "contact": hostile, "hardware": hostile}
     submit(root, release, right=(4, 9, 14), curve=[(0, 5), (90, 70)], url="https://x.example/?a=1&lt=2", **card)
     html = page(root, tmp_path / "site", release, note=hostile)
-    assert "<script>alert" not in html
-    assert html.count("<script>") == 1
-    assert 'href="https://x.example/?a=1&amp;lt=2"' in html
+    mine = about(tmp_path / "site", "sft")
+    for text in (html, mine, about(tmp_path / "site", "sft-known")):
+        assert "<script>alert" not in text
+        assert text.count("<script>") == 1
+        _Checked().feed(text)
+    assert 'href="https://x.example/?a=1&amp;lt=2"' in mine
     assert "{{ 7*7 }}" in html
-    _Checked().feed(html)
+    assert "{{ 7*7 }}" in mine
 
 
 class _Checked(HTMLParser):
@@ -462,3 +472,54 @@ def test_torch_is_not_imported() -> None:
     heavy = ("torch", "transformers", "lm_eval")
     code = f"import sys, fthall.leaderboard.site; sys.exit(any(m in sys.modules for m in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_page_of_an_entry_says_what_was_forgotten_fact_by_fact(
+    filled: Path, release: Release, tmp_path: Path
+) -> None:
+    page(filled, tmp_path / "site", release)
+    html = about(tmp_path / "site", "sft")
+    shown = text_of(html)
+    assert "30.0 points of held-out facts" in shown
+    # Two seeds: 14 and 12 of 20 right, the reference 19; what both have is not listed.
+    assert html.count("<tr data-kinds=") == 8
+    assert "8 held-out facts that some seed or the reference does not have right; the other 12 all have." in shown
+    assert html.count('<tr data-kinds="lost abstained">') + html.count('<tr data-kinds="lost abstained wrong">') == 4
+    assert html.count('<tr data-kinds="lost wrong">') == 3
+    assert html.count('<tr data-kinds="wrong">') == 1  # the reference has it wrong, too
+    assert '<td class="h6">65.0</td>' in html  # of the one relation
+    assert "correct 13.0 4.0 2.0" in shown  # of 19 that the reference has
+    assert "@misc{fthall-sft," in shown
+    assert "geonames-tiny--sft.html" in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_a_page_of_an_entry_without_reference_or_trajectory(root: Path, release: Release, tmp_path: Path) -> None:
+    submit(root, release, right=(4, 9, 20))
+    page(root, tmp_path / "site", release)
+    html = about(tmp_path / "site", "sft")
+    assert "0 held-out facts that some seed does not have right; the other 20 all have." in text_of(html)
+    assert "While training" not in html
+    assert "no Only-Known reference" in html
+    _Checked().feed(html)
+
+
+def test_questions_that_are_not_ours_are_named_by_their_ids(root: Path, tmp_path: Path) -> None:
+    release = build_release(tmp_path / "release")
+    bare = replace(release, manifest={**release.manifest, "files": {"held.txt": {}}})
+    submit(root, release, right=(4, 0, 19), **REFERENCE)
+    submit(root, release, right=(4, 9, 14))
+    page(root, tmp_path / "site", bare)
+    html = about(tmp_path / "site", "sft")
+    assert "Where?" not in html
+    assert "t/h" in html
+    assert "The questions are not ours to show" in html
+
+
+def test_what_is_cited_cannot_end_its_field() -> None:
+    from fthall.leaderboard.entries import _bibtex
+
+    entry = cast("board.Entry", SimpleNamespace(title="A} \\input{x}", slug="a"))
+    cited = _bibtex(entry, ["B {and} $C"], 2026, None, "g/b")
+    assert cited.count("{") == cited.count("}")
+    assert "\\input" not in cited
+    assert "B  and   C" in cited

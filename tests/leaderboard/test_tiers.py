@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_site import REFERENCE, TRACK, build_release, page, submit
+from test_site import REFERENCE, TRACK, about, build_release, page, submit
 
 from fthall.files import write_json, write_jsonl
 from fthall.leaderboard import board
@@ -129,8 +129,9 @@ def test_what_looks_odd_is_said_beside_the_entry(root: Path, release: Release, t
     made = boarded(root, release, tmp_path / "verified")
     assert entry(made, "copy").seeds[0].odd == ("gives all of the 30 answers of sft-seed0",)
     html = page(root, tmp_path / "site", release)
-    assert "seed 0 gives all of the 30 answers of sft-seed0" in html
-    assert html.count("<dt>Looks odd</dt>") == 2
+    assert html.count('<span class="tag">looks odd</span>') == 2
+    assert "seed 0 gives all of the 30 answers of sft-seed0" in about(tmp_path / "site", "copy")
+    assert "Looks odd" not in about(tmp_path / "site", "sft-known")
     assert entry(made, "sft-known").seeds[0].odd == ()
 
 
@@ -144,4 +145,5 @@ def test_verified_entries_say_what_was_asked(
     verified(read(root, release)[0][1][0], tmp_path / "verified")
     html = page(root, tmp_path / "site", release)
     assert '<span class="tag verified">verified</span>' in html
-    assert f"{Split.HELD} 20 of 20, 0 otherwise, at most 0.0 % false" in html
+    mine = about(tmp_path / "site", "sft-known")
+    assert f"{Split.HELD} 20 of 20, 0 otherwise, at most 0.0 % false" in mine

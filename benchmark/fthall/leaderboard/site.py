@@ -24,6 +24,8 @@ from fthall.files import write_text
 from fthall.leaderboard import board, charts
 from fthall.leaderboard.board import Entry
 from fthall.leaderboard.charts import Panel, Plane
+from fthall.leaderboard.entries import EntryPage, entry_page
+from fthall.measure import runs
 from fthall.paths import data_dir
 from fthall.records import Release, Split
 from fthall.submissions import Submission, lacking, read, retired
@@ -45,6 +47,8 @@ class Track:
     said: tuple[str, ...]
     plane: Plane | None
     panels: tuple[Panel, ...]
+    pages: tuple[EntryPage, ...]
+    """A page an entry, in the order of the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,10 @@ def render(submissions: Path, out: Path, *, release: Release | None = None, note
         "Split": Split,
     }
     files = {"index.html": _fill("index.html", script=True, current="index", **site)}
+    for track in tracks:
+        for about in track.pages:
+            own = {"track": track, "page": about}
+            files[f"{about.name}.html"] = _fill("entry.html", script=True, current=about.name, **own, **site)
     for page in pages:
         files[f"{page.name}.html"] = _fill("page.html", script=False, current=page.name, page=page, **site)
     try:
@@ -117,9 +125,13 @@ def _check_out(out: Path) -> None:
 
 
 def _track(release: Release, submissions: Sequence[Submission]) -> Track:
-    made = board.board(release, submissions)
+    made, on = board.board(release, submissions), runs.ground(release)
+    name = re.sub(r"[^A-Za-z0-9]+", "-", release.track)
+    panels = tuple(charts.panels(made.entries))
+    by_entry = {panel.entry.slug: panel for panel in panels}
+    reference = [row.submission.run for row in made.reference.seeds] if made.reference else []
     return Track(
-        id=re.sub(r"[^A-Za-z0-9]+", "-", release.track),
+        id=name,
         release=release,
         relations=tuple(sorted({fact.relation for facts in release.splits.values() for fact in facts})),
         made_with=tuple(sorted({one.card.versions["fthall"] for one in submissions if "fthall" in one.card.versions})),
@@ -127,7 +139,8 @@ def _track(release: Release, submissions: Sequence[Submission]) -> Track:
         reference=made.reference,
         said=made.said,
         plane=charts.plane(made.entries) if made.reference else None,
-        panels=tuple(charts.panels(made.entries)),
+        panels=panels,
+        pages=tuple(entry_page(name, entry, by_entry.get(entry.slug), reference, on) for entry in made.entries),
     )
 
 

@@ -114,7 +114,8 @@ class Resamples:
         rows = np.atleast_2d(np.asarray(values, dtype=np.float32))
         rows = np.concatenate([rows, np.tile(np.array(extremes, dtype=np.float32), (len(rows), 1))], axis=1)
         totals = (self.weights @ rows.T).astype(np.float64)
-        means: Floats = totals / self.weights.sum(1, dtype=np.float64)[:, None]
+        with np.errstate(invalid="ignore"):  # of a few subjects none may have been drawn: NaN, no mean
+            means: Floats = totals / self.weights.sum(1, dtype=np.float64)[:, None]
         return means if np.ndim(values) == 2 else means[:, 0]
 
     def interval(self, values: npt.ArrayLike, *, extremes: tuple[float, float]) -> tuple[Floats, Floats]:
@@ -123,7 +124,7 @@ class Resamples:
         Percentiles of a bootstrap are a little too narrow for small samples, as normal quantiles are beside Student's;
         the level is widened to make up for it.
         """
-        low, high = np.quantile(self.means(values, extremes=extremes), self._tails(), axis=0)
+        low, high = np.nanquantile(self.means(values, extremes=extremes), self._tails(), axis=0)
         return low, high
 
     def _tails(self) -> tuple[float, float]:
