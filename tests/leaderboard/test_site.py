@@ -332,7 +332,7 @@ class _Checked(HTMLParser):
 
 def test_pages_load_nothing_and_are_well_formed(filled: Path, release: Release, tmp_path: Path) -> None:
     page(filled, tmp_path / "site", release, note="A shortened run")
-    files = sorted((tmp_path / "site").iterdir())
+    files = sorted((tmp_path / "site").glob("*.html"))
     assert "method.html" in [file.name for file in files]
     for file in files:
         html = file.read_text(encoding="utf-8")
@@ -349,7 +349,7 @@ def test_pages_load_nothing_and_are_well_formed(filled: Path, release: Release, 
 
 def test_policy_allows_exactly_what_is_inlined(filled: Path, release: Release, tmp_path: Path) -> None:
     page(filled, tmp_path / "site", release)
-    for file in (tmp_path / "site").iterdir():
+    for file in (tmp_path / "site").glob("*.html"):
         html = file.read_text(encoding="utf-8")
         found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
         assert found
@@ -523,3 +523,17 @@ def test_what_is_cited_cannot_end_its_field() -> None:
     assert cited.count("{") == cited.count("}")
     assert "\\input" not in cited
     assert "B  and   C" in cited
+
+
+def test_the_table_as_data(filled: Path, release: Release, tmp_path: Path) -> None:
+    submit(filled, release, right=(4, 5, 10), entry="formula", title="=1+1", method="l2sp")
+    page(filled, tmp_path / "site", release)
+    found = json.loads((tmp_path / "site" / "geonames-tiny.json").read_text())
+    sft = next(row for row in found if row["entry"] == "sft")
+    assert (sft["seeds"], sft["forgetting"], sft["unknown"], sft["tier"]) == (2, 30.0, 95.0, "self-reported")
+    assert sft["held_at_50"] == 90.0
+    table = pd.read_csv(tmp_path / "site" / "geonames-tiny.csv").set_index("entry")
+    assert table.loc["sft", "forgetting"] == 30.0
+    assert table.loc["formula", "title"] == "'=1+1"
+    assert len(table) == len(found) == 4
+    page(filled, tmp_path / "site", release)  # a site of ours is replaced, data and all

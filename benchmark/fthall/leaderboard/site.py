@@ -21,7 +21,7 @@ from markupsafe import Markup
 from fthall import __version__
 from fthall.errors import FthallError
 from fthall.files import write_text
-from fthall.leaderboard import board, charts
+from fthall.leaderboard import board, charts, downloads
 from fthall.leaderboard.board import Entry
 from fthall.leaderboard.charts import Panel, Plane
 from fthall.leaderboard.entries import EntryPage, entry_page
@@ -90,6 +90,8 @@ def render(submissions: Path, out: Path, *, release: Release | None = None, note
     }
     files = {"index.html": _fill("index.html", script=True, current="index", **site)}
     for track in tracks:
+        data = downloads.rows(track.release, track.entries)
+        files |= {f"{track.id}.csv": downloads.as_csv(data), f"{track.id}.json": downloads.as_json(data)}
         for about in track.pages:
             own = {"track": track, "page": about}
             files[f"{about.name}.html"] = _fill("entry.html", script=True, current=about.name, **own, **site)
@@ -120,7 +122,7 @@ def _check_out(out: Path) -> None:
         return
     index = out / "index.html"
     ours = index.is_file() and _MARK in index.read_text(encoding="utf-8", errors="replace")[:2000]
-    if strange := [name for name in found if not ours or not name.endswith(".html")]:
+    if strange := [name for name in found if not ours or not name.endswith((".html", ".csv", ".json"))]:
         raise FthallError(f"{out} holds other files ({strange[0]}); empty it or choose another folder for the site")
 
 
