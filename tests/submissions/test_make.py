@@ -152,6 +152,7 @@ def refused(place: Path, release: Release, out: Path, **card: Any) -> str:
     with pytest.raises(FthallError) as caught:
         make.from_output(place, make.Given(card={**CARD, **card}, release=release, out=out))
     assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 700
     assert not list(out.rglob("*.yaml"))
     return str(caught.value)
 
@@ -188,6 +189,11 @@ def edit(place: Path, how: Callable[[Any], object], pattern: str = "results_*.js
         (lambda r: r["results"]["fthall_held"].update({"asked_otherwise,none": 1}), "fthall_held was asked otherwise"),
         (lambda r: r["results"].pop("fthall_held"), "has no results of fthall_held; evaluate --tasks fthall"),
         (lambda r: r.pop("config"), "has no config"),
+        (lambda r: r.update(configs=[1]), "has no configs"),
+        (lambda r: r.update(results=["fthall_held"]), "has no results"),
+        (lambda r: r["results"].update(fthall_held=None), "has no results of fthall_held"),
+        (lambda r: r["configs"].update(fthall_held=5), "has no results of fthall_held"),
+        (lambda r: r.update(lm_eval_version="x" * 10**5), "was written by lm-eval xxx"),
     ],
 )
 def test_an_evaluation_that_was_not_the_tracks(

@@ -277,7 +277,7 @@ def test_the_readers_were_fuzzed_for_ten_minutes_without_a_failure() -> None:
     found = study("fuzz-submissions")
     assert found["minutes"] >= 10
     assert found["failures"] == []
-    assert found["executions"] == found["refusals"] + found["acceptances"] > 100_000
+    assert found["executions"] == found["refusals"] + found["acceptances"] > 20_000
     assert found["peak_mib"] <= 512
     assert all(reader["refusals"] > 0 and reader["acceptances"] > 0 for reader in found["readers"].values())
     assert found["distinct_messages"] > 100

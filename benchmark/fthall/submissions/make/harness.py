@@ -62,7 +62,7 @@ def from_output(place: Path, given: Given, *, checkpoint: Path | None = None) ->
         )
     results = read_json(found[0])
     release = given.release
-    _check_how(found[0], results, release.track)
+    _check_how(found[0], results)
     answers = {split: _answers(found[0], split, release) for split in Split}
     named = _argument(results, "peft") or _argument(results, "pretrained")
     card = {"command": _command(results, release.track), **given.card}
@@ -76,14 +76,18 @@ def from_output(place: Path, given: Given, *, checkpoint: Path | None = None) ->
     return folder
 
 
-def _check_how(file: Path, results: Any, track: str) -> None:
+def _check_how(file: Path, results: Any) -> None:
     """That the evaluation was the track's own."""
-    if not isinstance(results, dict) or not isinstance(results.get("config"), dict):
-        raise FthallError(f"{file} has no config; it is none that lm-eval {CALIBRATED[-1]} wrote")
-    config, configs = results["config"], results.get("configs") or {}
+    if not isinstance(results, dict):
+        raise FthallError(f"{file} is no results of lm-eval; give the file it called results_…")
+    parts = [results.get(name) for name in ("config", "configs", "results")]
+    for name, part in zip(("config", "configs", "results"), parts, strict=True):
+        if not isinstance(part, dict):
+            raise FthallError(f"{file} has no {name}; it is none that lm-eval {CALIBRATED[-1]} wrote")
+    config, configs, numbers = (part for part in parts if isinstance(part, dict))
     if (version := results.get("lm_eval_version")) not in CALIBRATED:
         raise FthallError(
-            f"{file} was written by lm-eval {shown(version)}; the tracks are calibrated on {', '.join(CALIBRATED)}"
+            f"{file} was written by lm-eval {shown(version)[:80]}; the tracks are calibrated on {', '.join(CALIBRATED)}"
         )
     switches = {
         f"--model {config.get('model')}": config.get("model") != "hf",
@@ -94,17 +98,17 @@ def _check_how(file: Path, results: Any, track: str) -> None:
         "--limit": config.get("limit"),
         "--gen_kwargs": config.get("gen_kwargs"),
     }
-    if used := [shown(name) for name, on in switches.items() if on]:
+    if used := [shown(name)[:80] for name, on in switches.items() if on]:
         raise FthallError(
             f"{file}: asked with {', '.join(used)}; a track is asked by --model hf with dtype=float32 in --model_args, "
             "as plain text, without exemplars or limit: evaluate again"
         )
     for split in Split:
         task = f"fthall_{split}"
-        own = configs.get(task)
-        if not isinstance(own, dict) or task not in (results.get("results") or {}):
+        own, found = configs.get(task), numbers.get(task)
+        if not isinstance(own, dict) or not isinstance(found, dict):
             raise FthallError(f"{file} has no results of {task}; evaluate --tasks fthall")
-        if any(str(metric).startswith(OTHERWISE) for metric in results["results"][task]) or own.get("num_fewshot"):
+        if any(str(metric).startswith(OTHERWISE) for metric in found) or own.get("num_fewshot"):
             raise FthallError(f"{file}: {task} was asked otherwise than the track is; evaluate again without switches")
 
 
