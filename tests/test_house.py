@@ -501,3 +501,35 @@ def test_the_power_of_verification_on_its_page_is_what_was_drawn():
         cells = [f"{100 * row[name]:.1f} %" for name in ("verified", "undecided", "refuted", "bound_holds")]
         assert f"| {100 * row['false_share_of_held']:g} % | {' | '.join(cells)} |" in page
         assert row["bound_holds"] >= 0.95
+
+
+def test_what_was_tried_at_the_door_on_its_page_is_what_was_acted_out():
+    page = (ROOT / "leaderboard/pages/verify.md").read_text(encoding="utf-8")
+    attempts = read_json(ROOT / "leaderboard/studies/pull-request.json")["attempts"]
+    rows = [line for line in page.splitlines() if any(line.startswith(f"| {one['tried']} |") for one in attempts)]
+    assert len(rows) == len(attempts) >= 9
+    for one, row in zip(attempts, rows, strict=True):
+        assert one["check"] in row
+        assert not one["odd"] or one["odd"][0] in row
+        if one["page"]:
+            assert f"{one['page']['tier']}, rank {one['page']['rank']}" in row
+        if (again := one.get("asked_again")) and again["tier"]:
+            held = again["splits"]["held"]
+            told = (
+                f"of {held['asked']} held {held['flips']} otherwise, false at most {100 * held['false_at_most']:.1f} %"
+            )
+            assert f"{again['tier']}: {told}" in row
+    ends = {one["tried"]: one["ends"] for one in attempts}
+    assert ends["an honest submission"] == "verified"
+    assert [ended for tried, ended in ends.items() if "typed in" in tried and "seeds" not in tried] == ["refuted"] * 2
+
+
+def test_what_checking_costs_on_its_page_is_what_was_measured():
+    page = " ".join((ROOT / "leaderboard/pages/verify.md").read_text(encoding="utf-8").split())
+    speed = read_json(ROOT / "leaderboard/studies/validate-speed.json")
+    one, many = speed["one"], speed["many"]
+    assert f"checked in {one['seconds']:.2f} s and {one['peak_mib']} MiB" in page
+    assert f"{many['submissions']:,} in one process in {many['seconds']:.0f} s and {many['peak_mib']} MiB" in page
+    found = read_json(ROOT / "leaderboard/studies/fuzz-submissions.json")
+    assert f"took {found['executions']:,} damaged files in {found['minutes']:.0f} minutes" in page
+    assert f"or more than {found['peak_mib']} MiB" in page
