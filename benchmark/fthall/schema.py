@@ -124,6 +124,11 @@ def readable(text: str) -> str:
     return text
 
 
+def visible(text: str) -> str:
+    """A model's answer for a page: what cannot be seen, or turns the direction of other text, becomes U+FFFD."""
+    return "".join("\ufffd" if unicodedata.category(c) in _UNSEEN else c for c in text)
+
+
 def shown(text: object) -> str:
     """A stranger's text in a message: as it is, or escaped if it would break the line."""
     return str(text) if str(text).isprintable() else repr(str(text))

@@ -537,3 +537,16 @@ def test_the_table_as_data(filled: Path, release: Release, tmp_path: Path) -> No
     assert table.loc["formula", "title"] == "'=1+1"
     assert len(table) == len(found) == 4
     page(filled, tmp_path / "site", release)  # a site of ours is replaced, data and all
+
+
+def test_an_answer_cannot_turn_a_page_around(root: Path, release: Release, tmp_path: Path) -> None:
+    submit(root, release, right=(4, 0, 19), **REFERENCE)
+    folder = submit(root, release, right=(4, 9, 14))
+    samples = folder / "samples" / "held.jsonl"
+    rows = [json.loads(line) for line in samples.read_text().splitlines()]
+    rows[-1]["prediction"] = "a\u202eb\u0000<b>c"
+    write_jsonl(samples, rows)
+    page(root, tmp_path / "site", release)
+    html = about(tmp_path / "site", "sft")
+    assert "a\ufffdb\ufffd&lt;b&gt;c" in html
+    assert "\u202e" not in html

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fthall.answers import first_line
@@ -11,7 +11,8 @@ from fthall.leaderboard.charts import Panel
 from fthall.measure import report
 from fthall.measure.report import Report
 from fthall.measure.runs import EvaluatedRun, Ground, twins
-from fthall.records import Fact, Outcome, Release, Split
+from fthall.records import Outcome, Release, Split
+from fthall.schema import visible
 
 SHADES = 10
 """Of a heat map; style.css has as many and one for nothing."""
@@ -77,7 +78,8 @@ def entry_page(
         on: the release, with the resampled subjects all entries share.
     """
     runs = [row.submission.run for row in entry.seeds]
-    told, same = _told(runs, reference, on.release)
+    ours = f"{Split.HELD}.jsonl" in on.release.manifest["files"]  # facts of others are named by their ids alone
+    told, same = _told(runs, reference, on.release, ours)
     card = entry.seeds[0].submission.card
     return EntryPage(
         name=page_name(track_id, entry.slug),
@@ -109,7 +111,7 @@ def _shade(percent: float) -> int:
 
 
 def _told(
-    runs: Sequence[EvaluatedRun], reference: Sequence[EvaluatedRun], release: Release
+    runs: Sequence[EvaluatedRun], reference: Sequence[EvaluatedRun], release: Release, ours: bool
 ) -> tuple[tuple[Told, ...], int]:
     """The facts to be looked at, those most seeds lost first, and how many are left out because all have them right."""
     before = {run.seed: twin for twin, run in twins(reference, runs)} if reference else {}
@@ -125,33 +127,25 @@ def _told(
                 kinds["gained" if right else "lost"] += 1
             if not right:
                 kinds[str(answer.outcome)] += 1
-            answers.append((run.seed, first_line(answer.prediction), answer.outcome))
+            answers.append((run.seed, visible(first_line(answer.prediction)), answer.outcome))
         if not kinds:
             same += 1
             continue
-        shown = _may_be_shown(release, fact)
         first = next(iter(before.values())).answers[Split.HELD][at].prediction if before else ""
         rows.append(
             (
                 (-kinds["lost"], -kinds["gained"], at),
                 Told(
                     fact.id,
-                    fact.question if shown else None,
-                    fact.answers[0] if shown else None,
-                    first_line(first),
+                    fact.question if ours else None,
+                    fact.answers[0] if ours else None,
+                    visible(first_line(first)),
                     tuple(answers),
                     tuple(kind for kind in ("lost", "gained", "abstained", "wrong") if kinds[kind]),
                 ),
             )
         )
     return tuple(row for _, row in sorted(rows, key=lambda pair: pair[0])), same
-
-
-def _may_be_shown(release: Release, fact: Fact) -> bool:
-    """Facts of others are named by their ids alone, as in their release."""
-    del fact
-    files: Mapping[str, object] = release.manifest["files"]
-    return f"{Split.HELD}.jsonl" in files
 
 
 def _bibtex(entry: Entry, authors: Sequence[str], year: int, url: str | None, track: str) -> str:
