@@ -550,3 +550,28 @@ def test_an_answer_cannot_turn_a_page_around(root: Path, release: Release, tmp_p
     html = about(tmp_path / "site", "sft")
     assert "a\ufffdb\ufffd&lt;b&gt;c" in html
     assert "\u202e" not in html
+
+
+def test_which_one_for_my_case(filled: Path, release: Release, tmp_path: Path) -> None:
+    from fthall.leaderboard.choose import choices
+
+    found = {choice.level: choice for choice in choices(track_of(filled, release).entries)}
+    assert list(found) == [99, 90, 50, 0]
+    assert (found[99].best, found[99].left) == (None, 0)
+    sft = found[90].best
+    assert sft is not None
+    assert (sft.slug, found[90].left, found[90].alike) == ("sft", 1, ())
+    reference = found[0].best
+    assert reference is not None
+    assert reference.is_reference
+    shown = text_of(page(filled, tmp_path / "site", release))
+    assert "at least 99 % 0 entries get there nobody gets there" in shown
+    assert "at least 90 % 1 entry gets there SFT self-reported, 2 seeds 30.0" in shown
+    submit(filled, release, right=(4, 9, 13), entry="twin", title="Twin", method="l2sp")
+    again = {choice.level: choice for choice in choices(track_of(filled, release).entries)}
+    assert [entry.slug for entry in again[90].alike] == ["twin"]  # five points apart, of twenty facts
+
+
+def test_nothing_to_choose_without_a_reference(root: Path, release: Release, tmp_path: Path) -> None:
+    submit(root, release, right=(4, 9, 14))
+    assert "Which one for your case?" not in page(root, tmp_path / "site", release)

@@ -66,6 +66,8 @@ class Entry:
     """95 % interval of forgetting: over facts and seeds, or over facts alone in a table with one seed an entry."""
     p: float | None
     """That its forgetting is not 0, after Holm's correction over the table."""
+    alike: frozenset[str]
+    """Entries whose held accuracy is not told apart from its own, after Holm's correction over all pairs."""
     paired: bool
     at: Mapping[int, Stat | None]
     area: Stat | None
@@ -163,8 +165,10 @@ def _compared(
     ranks = _ranks(entries, np.nanmean(scores, axis=1), found.p)
     place = next(i for i, entry in enumerate(entries) if entry.is_reference)
     others = [i for i in range(len(entries)) if i != place]
+    accuracies = over_seeds(lambda _, run: run.accuracy(Split.HELD))
+    against = stats.compare_all(accuracies, held, subjects)
+    _, over_pairs = stats.ranks(np.nanmean(accuracies, axis=1), against.p)
     if max(map(len, groups)) > 1:
-        against = stats.compare_all(over_seeds(lambda _, run: run.accuracy(Split.HELD)), held, subjects)
         low, high = against.interval()
         p_values = [float(p) for p in against.p[place]]
         intervals = [(float(a), float(b)) for a, b in zip(low[place], high[place], strict=True)]
@@ -174,7 +178,14 @@ def _compared(
     intervals[place] = (0.0, 0.0)
     adjusted = dict(zip(others, stats.holm([p_values[i] for i in others]).tolist(), strict=True))
     return [
-        replace(entry, interval=intervals[i], p=adjusted.get(i), rank=ranks[i][0], among=ranks[i][1])
+        replace(
+            entry,
+            interval=intervals[i],
+            p=adjusted.get(i),
+            rank=ranks[i][0],
+            among=ranks[i][1],
+            alike=frozenset(entries[j].slug for j in range(len(entries)) if j != i and over_pairs[i, j] >= stats.ALPHA),
+        )
         for i, entry in enumerate(entries)
     ]
 
@@ -259,6 +270,7 @@ def _entry(
         forgetting=forgetting,
         interval=None,
         p=None,
+        alike=frozenset(),
         paired=all(seed.paired for seed in seeds),
         at={level: over(values) if values else None for level, values in reached.items()},
         area=over(areas) if areas else None,

@@ -24,6 +24,7 @@ from fthall.files import write_text
 from fthall.leaderboard import board, charts, downloads
 from fthall.leaderboard.board import Entry
 from fthall.leaderboard.charts import Panel, Plane
+from fthall.leaderboard.choose import Choice, choices
 from fthall.leaderboard.entries import EntryPage, entry_page
 from fthall.measure import runs
 from fthall.paths import data_dir
@@ -45,6 +46,7 @@ class Track:
     entries: tuple[Entry, ...]
     reference: Entry | None
     said: tuple[str, ...]
+    choices: tuple[Choice, ...]
     plane: Plane | None
     panels: tuple[Panel, ...]
     pages: tuple[EntryPage, ...]
@@ -140,6 +142,7 @@ def _track(release: Release, submissions: Sequence[Submission]) -> Track:
         entries=made.entries,
         reference=made.reference,
         said=made.said,
+        choices=choices(made.entries),
         plane=charts.plane(made.entries) if made.reference else None,
         panels=panels,
         pages=tuple(entry_page(name, entry, by_entry.get(entry.slug), reference, on) for entry in made.entries),
