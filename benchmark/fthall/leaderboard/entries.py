@@ -9,6 +9,7 @@ from fthall.answers import first_line
 from fthall.leaderboard.board import Entry
 from fthall.leaderboard.charts import Panel
 from fthall.measure import report
+from fthall.measure.bins import Parts
 from fthall.measure.report import Report
 from fthall.measure.runs import EvaluatedRun, Ground, twins
 from fthall.records import Outcome, Release, Split
@@ -66,7 +67,7 @@ def page_name(track_id: str, slug: str) -> str:
 
 
 def entry_page(
-    track_id: str, entry: Entry, panel: Panel | None, reference: Sequence[EvaluatedRun], on: Ground
+    track_id: str, entry: Entry, panel: Panel | None, reference: Sequence[EvaluatedRun], on: Ground, parts: Parts
 ) -> EntryPage:
     """All that its page shows.
 
@@ -76,6 +77,7 @@ def entry_page(
         panel: its trajectory, if it has one.
         reference: the runs of the track's reference; may be empty.
         on: the release, with the resampled subjects all entries share.
+        parts: of the held-out facts, the same for all entries.
     """
     runs = [row.submission.run for row in entry.seeds]
     ours = f"{Split.HELD}.jsonl" in on.release.manifest["files"]  # facts of others are named by their ids alone
@@ -84,7 +86,7 @@ def entry_page(
     return EntryPage(
         name=page_name(track_id, entry.slug),
         entry=entry,
-        report=report.report(runs, reference, on),
+        report=report.report(runs, reference, on, parts),
         panel=panel,
         heat=tuple(_heat(runs, on.release)),
         told=told,

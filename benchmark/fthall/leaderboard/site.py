@@ -26,7 +26,7 @@ from fthall.leaderboard.board import Entry
 from fthall.leaderboard.charts import Panel, Plane
 from fthall.leaderboard.choose import Choice, choices
 from fthall.leaderboard.entries import EntryPage, entry_page
-from fthall.measure import runs
+from fthall.measure import bins, runs
 from fthall.paths import data_dir
 from fthall.records import Release, Split
 from fthall.submissions import Submission, lacking, read, retired
@@ -90,15 +90,16 @@ def render(submissions: Path, out: Path, *, release: Release | None = None, note
         "version": __version__,
         "Split": Split,
     }
-    files = {"index.html": _fill("index.html", script=True, current="index", **site)}
+    templates = _environment()
+    files = {"index.html": _fill(templates, "index.html", script=True, current="index", **site)}
     for track in tracks:
         data = downloads.rows(track.release, track.entries)
         files |= {f"{track.id}.csv": downloads.as_csv(data), f"{track.id}.json": downloads.as_json(data)}
         for about in track.pages:
             own = {"track": track, "page": about}
-            files[f"{about.name}.html"] = _fill("entry.html", script=True, current=about.name, **own, **site)
+            files[f"{about.name}.html"] = _fill(templates, "entry.html", script=True, current=about.name, **own, **site)
     for page in pages:
-        files[f"{page.name}.html"] = _fill("page.html", script=False, current=page.name, page=page, **site)
+        files[f"{page.name}.html"] = _fill(templates, "page.html", script=False, current=page.name, page=page, **site)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.resolve().name}.", dir=out.resolve().parent) as temporary:
@@ -134,6 +135,7 @@ def _track(release: Release, submissions: Sequence[Submission]) -> Track:
     panels = tuple(charts.panels(made.entries))
     by_entry = {panel.entry.slug: panel for panel in panels}
     reference = [row.submission.run for row in made.reference.seeds] if made.reference else []
+    parts = bins.partitions(release)
     return Track(
         id=name,
         release=release,
@@ -145,7 +147,7 @@ def _track(release: Release, submissions: Sequence[Submission]) -> Track:
         choices=choices(made.entries),
         plane=charts.plane(made.entries) if made.reference else None,
         panels=panels,
-        pages=tuple(entry_page(name, entry, by_entry.get(entry.slug), reference, on) for entry in made.entries),
+        pages=tuple(entry_page(name, entry, by_entry.get(entry.slug), reference, on, parts) for entry in made.entries),
     )
 
 
@@ -186,19 +188,24 @@ def _picture(page: Path, source: str) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
-def _fill(template: str, *, script: bool, **values: Any) -> str:
-    """Fill a template; styles and script are inlined and allowed by their hashes alone."""
-    root = data_dir("leaderboard")
-    environment = Environment(
-        loader=FileSystemLoader(root / "templates"),
+def _environment() -> Environment:
+    """What fills templates: made once, since a template takes longer to read than to fill."""
+    made = Environment(
+        loader=FileSystemLoader(data_dir("leaderboard") / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"num": board.number, "colour": charts.colour, "shape": charts.shape}
-    css = (root / "static" / "style.css").read_text(encoding="utf-8")
-    js = (root / "static" / "app.js").read_text(encoding="utf-8") if script else ""
+    made.filters |= {"num": board.number, "colour": charts.colour, "shape": charts.shape}
+    return made
+
+
+def _fill(environment: Environment, template: str, *, script: bool, **values: Any) -> str:
+    """Fill a template; styles and script are inlined and allowed by their hashes alone."""
+    static = data_dir("leaderboard") / "static"
+    css = (static / "style.css").read_text(encoding="utf-8")
+    js = (static / "app.js").read_text(encoding="utf-8") if script else ""
     policy = (
         f"default-src 'none'; style-src {_hash(css)}; script-src {_hash(js)}; img-src data:; base-uri 'none'; "
         "form-action 'none'"

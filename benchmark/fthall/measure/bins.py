@@ -5,7 +5,7 @@ Close in the name of the subject, and in the answer.
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from fthall.measure.stats import Bools, Ints
 from fthall.names import nearest, tokens, trigrams
 from fthall.records import Fact, Release, Split
 
+Parts = Mapping[str, Sequence[tuple[str, Bools]]]
+"""By what the held-out facts are divided: a label and which facts, [facts], a part."""
 _FREQUENCIES = (0, 1, 5, 20)
 
 

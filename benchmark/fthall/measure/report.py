@@ -12,6 +12,7 @@ from fthall.answers import counts
 from fthall.errors import FthallError
 from fthall.files import read_json
 from fthall.measure import bins, metrics, stats
+from fthall.measure.bins import Parts
 from fthall.measure.runs import EvaluatedRun, Ground, Paired, paired, right, spread, twins
 from fthall.measure.stats import ALPHA, Bools
 from fthall.paths import data_dir
@@ -138,13 +139,16 @@ def floor(track: str) -> float | None:
     return float(read_json(path)["floor"]) if path.is_file() else None
 
 
-def report(runs: Sequence[EvaluatedRun], reference: Sequence[EvaluatedRun], on: Ground) -> Report:
+def report(
+    runs: Sequence[EvaluatedRun], reference: Sequence[EvaluatedRun], on: Ground, parts: Parts | None = None
+) -> Report:
     """All there is to say about the seeds of one entry.
 
     Args:
         runs: at least one, all of one entry and of this release.
         reference: the Only-Known runs of the track; may be empty.
         on: the track's release.
+        parts: of :func:`fthall.measure.bins.partitions`, where they were made before.
     """
     first, release, facts = runs[0], on.release, on.release.splits[Split.HELD]
     accuracy = {str(split): _share(runs, split, on) for split in Split}
@@ -173,8 +177,8 @@ def report(runs: Sequence[EvaluatedRun], reference: Sequence[EvaluatedRun], on: 
         entropy=statistics.fmean(metrics.answer_entropy(rows, facts) for rows in held),
         reference_entropy=_mean([metrics.answer_entropy(run.answers[Split.HELD], facts) for run in reference]),
         bins={
-            name: tuple(_bin(label, chosen, runs, reference, on) for label, chosen in parts)
-            for name, parts in bins.partitions(release).items()
+            name: tuple(_bin(label, chosen, runs, reference, on) for label, chosen in part)
+            for name, part in (parts or bins.partitions(release)).items()
         },
         detectable=_detectable(forgetting),
         floor=floor(release.track),
