@@ -87,6 +87,9 @@
     show();
   }
 
+  // Where the plane is wider than the window, its right end is what matters: who learns the new facts.
+  document.querySelectorAll(".plane .scroll").forEach((element) => { element.scrollLeft = element.scrollWidth; });
+
   let closed = [];
   addEventListener("beforeprint", () => {
     closed = [...document.querySelectorAll("figure details:not([open])")];
