@@ -183,7 +183,7 @@ def test_validate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = [write_submission_folder(root, release, f"sft-seed{n}", seed=n, **options) for n in (0, 1)]  # type: ignore[arg-type]
     arguments = ["validate", "--submissions", str(root), "--release", str(tmp_path / "release")]
     assert cli.main(arguments) == 0
-    valid = "valid (known 100.0, unknown 33.3, held 50.0, held_val 50.0)"
+    valid = "valid (known 100.0, unknown 33.3, held 50.0, held_val 50.0; recomputed)"
     assert capsys.readouterr().out.splitlines() == [f"{folder}: {valid}" for folder in folders]
     (folders[1] / "model.pkl").write_text("x")
     assert cli.main(arguments) == 2
