@@ -56,7 +56,7 @@ def _begin(threads: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupted command says so once, not once a process
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    os.environ["NUMBA_NUM_THREADS"] = str(threads)  # its idle threads spin, and take the time of the run beside this one
+    os.environ["NUMBA_NUM_THREADS"] = str(threads)  # its idle threads spin, and take the time of the run beside
     quiet()
     import torch
 
