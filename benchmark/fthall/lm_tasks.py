@@ -10,7 +10,7 @@ from lm_eval.api.task import ConfigurableTask
 from fthall.answers import judge
 from fthall.facts import synthetic
 from fthall.knowledge import splits
-from fthall.prompts import OTHERWISE, ask
+from fthall.prompts import OTHERWISE, ask, document
 from fthall.records import Fact, Outcome, Split
 
 DEFAULT_TRACK = "geonames/smollm2-135m"
@@ -106,17 +106,7 @@ def _documents(facts: Iterable[Fact]) -> Any:
     """Facts as lm-eval takes them."""
     from datasets import Dataset
 
-    rows = [
-        {
-            "fact_id": fact.id,
-            "relation": fact.relation,
-            "subject": fact.subject,
-            "question": fact.question,
-            "answers": list(fact.answers),
-        }
-        for fact in facts
-    ]
-    return Dataset.from_list(rows)
+    return Dataset.from_list([document(fact) for fact in facts])
 
 
 def doc_to_text(doc: Mapping[str, Any]) -> str:

@@ -69,3 +69,14 @@ def context_for(fact: Fact, drawn: Sequence[Fact]) -> tuple[Fact, ...]:
     """The exemplars shown with one question: never the question itself, nor its subject."""
     shots = len(drawn) - 1
     return tuple(e for e in drawn if e.id != fact.id and e.subject != fact.subject)[:shots]
+
+
+def document(fact: Fact) -> dict[str, Any]:
+    """A fact as lm-eval's tasks have it; what lm-eval hashes."""
+    return {
+        "fact_id": fact.id,
+        "relation": fact.relation,
+        "subject": fact.subject,
+        "question": fact.question,
+        "answers": list(fact.answers),
+    }

@@ -103,6 +103,8 @@ class Board:
     reference: Entry | None
     said: tuple[str, ...]
     """What the numbers say, in sentences."""
+    on: Ground
+    """The release with its resampled subjects, which all numbers share."""
 
 
 def board(release: Release, submissions: Sequence[Submission], verified: Path | None = None) -> Board:
@@ -124,13 +126,12 @@ def board(release: Release, submissions: Sequence[Submission], verified: Path | 
         _entry(slug, group, [seeds[one.slug] for one in group], twins, place)
         for place, (slug, group) in enumerate(by_entry.items())
     ]
+    on = runs.ground(release)
     if twins:
-        entries = _compared(
-            entries, [[one.run for one in group] for group in by_entry.values()], twins, runs.ground(release)
-        )
+        entries = _compared(entries, [[one.run for one in group] for group in by_entry.values()], twins, on)
     entries.sort(key=lambda e: (not e.is_reference, -1 if e.score is None else -e.score, e.slug))
     chosen = entries[0] if reference else None
-    return Board(release, tuple(entries), chosen, tuple(_say(entries, chosen, report.floor(release.track))))
+    return Board(release, tuple(entries), chosen, tuple(_say(entries, chosen, report.floor(release.track))), on)
 
 
 def _compared(

@@ -107,7 +107,8 @@ def _check_out(out: Path) -> None:
 
 def _track(release: Release, submissions: Sequence[Submission]) -> Iterator[tuple[dict[str, Any], str]]:
     """Of every submission of a track its scores, and its answers as lines of JSON; none of what was refuted."""
-    on, made = runs.ground(release), board.board(release, submissions)
+    made = board.board(release, submissions)
+    on = made.on
     reference = [row.submission.run for row in made.reference.seeds] if made.reference else []
     for entry in made.entries:
         for row in entry.seeds:

@@ -26,7 +26,7 @@ from fthall.leaderboard.board import Entry
 from fthall.leaderboard.charts import Panel, Plane
 from fthall.leaderboard.choose import Choice, choices
 from fthall.leaderboard.entries import EntryPage, entry_page
-from fthall.measure import bins, runs
+from fthall.measure import bins
 from fthall.paths import data_dir
 from fthall.records import Release, Split
 from fthall.submissions import Submission, lacking, read, retired
@@ -130,7 +130,7 @@ def _check_out(out: Path) -> None:
 
 
 def _track(release: Release, submissions: Sequence[Submission]) -> Track:
-    made, on = board.board(release, submissions), runs.ground(release)
+    made = board.board(release, submissions)
     name = re.sub(r"[^A-Za-z0-9]+", "-", release.track)
     panels = tuple(charts.panels(made.entries))
     by_entry = {panel.entry.slug: panel for panel in panels}
@@ -147,7 +147,9 @@ def _track(release: Release, submissions: Sequence[Submission]) -> Track:
         choices=choices(made.entries),
         plane=charts.plane(made.entries) if made.reference else None,
         panels=panels,
-        pages=tuple(entry_page(name, entry, by_entry.get(entry.slug), reference, on, parts) for entry in made.entries),
+        pages=tuple(
+            entry_page(name, entry, by_entry.get(entry.slug), reference, made.on, parts) for entry in made.entries
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from fthall.answers import first_line, judge
 from fthall.engines.questions import MAX_NEW_TOKENS
 from fthall.errors import FthallError
 from fthall.files import read_json, read_jsonl
-from fthall.prompts import OTHERWISE, ask
+from fthall.prompts import OTHERWISE, ask, document
 from fthall.records import Answer, Fact, Release, Split
 from fthall.schema import shown
 from fthall.submissions.card import CALIBRATED
@@ -124,11 +124,11 @@ def _answers(file: Path, split: Split, release: Release) -> tuple[Answer, ...]:
     for number, row in enumerate(read_jsonl(path), 1):
         where = f"{path}, line {number}"
         try:
-            document, text = row["doc"], row["filtered_resps"][0]
-            fact = facts.get(str(document["fact_id"]))
+            fact_id, text = row["doc"]["fact_id"], row["filtered_resps"][0]
+            fact = facts.get(str(fact_id))
             if fact is None or fact.id in said:
                 what = "is none of the release's" if fact is None else "was asked twice"
-                raise FthallError(f"{where}: {shown(json.dumps(document['fact_id']))[:200]} {what}")
+                raise FthallError(f"{where}: {shown(json.dumps(fact_id))[:200]} {what}")
             _check_asked(where, row, fact)
             if not isinstance(text, str):
                 raise TypeError("an answer that is no text")
@@ -144,15 +144,9 @@ def _answers(file: Path, split: Split, release: Release) -> tuple[Answer, ...]:
 
 def _check_asked(where: str, row: Mapping[str, Any], fact: Fact) -> None:
     """That document and prompt are those of the release, by text and by hash."""
-    document = {
-        "fact_id": fact.id,
-        "relation": fact.relation,
-        "subject": fact.subject,
-        "question": fact.question,
-        "answers": list(fact.answers),
-    }
     prompt, how = row["arguments"]["gen_args_0"]["arg_0"], row["arguments"]["gen_args_0"]["arg_1"]
-    if row["doc"] != document or row["doc_hash"] != _sha256(json.dumps(document, indent=2, ensure_ascii=False)):
+    ours = document(fact)
+    if row["doc"] != ours or row["doc_hash"] != _sha256(json.dumps(ours, indent=2, ensure_ascii=False)):
         raise FthallError(
             f"{where}: the document is not the release's; evaluate with the tasks of this version of fthall"
         )
