@@ -74,7 +74,7 @@ check: .venv/.installed
 	$(BIN)/fthall validate
 
 site: .venv/.installed
-	$(BIN)/fthall site
+	$(BIN)/fthall site build $(if $(URL),--url $(URL))
 
 gpu: .venv/.installed
 	$(BIN)/python benchmark/gpu.py

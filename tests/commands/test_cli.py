@@ -55,6 +55,8 @@ COMMANDS = [
     ["review"],
     ["verify"],
     ["site"],
+    ["site", "build"],
+    ["site", "serve"],
     ["export"],
 ]
 

@@ -3,17 +3,20 @@
 import base64
 import datetime
 import hashlib
+import http.client
 import json
 import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
+from xml.etree import ElementTree as XML
 
 import pandas as pd
 import pytest
@@ -25,6 +28,7 @@ from fthall.errors import FthallError
 from fthall.files import write_json, write_jsonl, write_text
 from fthall.knowledge import splits
 from fthall.leaderboard import board, charts, site
+from fthall.leaderboard.site import build, docs, feed, serve
 from fthall.records import Category, Fact, Outcome, Release, Split
 
 TRACK = "geonames/tiny"
@@ -144,8 +148,8 @@ def about(out: Path, slug: str) -> str:
     return (out / f"geonames-tiny--{slug}.html").read_text(encoding="utf-8")
 
 
-def track_of(root: Path, release: Release) -> site.Track:
-    return site._track(release, [submissions.validate(folder, release) for folder in submissions.find(root)])
+def track_of(root: Path, release: Release) -> build.Track:
+    return build.track(release, [submissions.validate(folder, release) for folder in submissions.find(root)])
 
 
 def text_of(html: str) -> str:
@@ -258,6 +262,7 @@ def test_reference_without_the_seed_is_marked(root: Path, release: Release, tmp_
     assert "The reference has no run with this seed" in html
     assert "no trajectory" in html
     assert "While training" not in html
+    assert not (tmp_path / "site" / "training-geonames-tiny.html").exists()
 
 
 def test_no_reference(root: Path, release: Release, tmp_path: Path) -> None:
@@ -295,7 +300,7 @@ def test_hostile_strings_are_escaped(root: Path, release: Release, tmp_path: Pat
 class _Checked(HTMLParser):
     """Fails on what the security policy would block, and on tags that do not match."""
 
-    void = frozenset({"meta", "link", "br", "input", "img"})
+    void = frozenset({"meta", "link", "br", "input", "img", "use"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -307,13 +312,15 @@ class _Checked(HTMLParser):
         names = dict(attrs)
         assert "style" not in names
         assert not any(name.startswith("on") for name in names)
-        assert tag not in {"iframe", "object", "form", "use", "image"}
+        assert tag not in {"iframe", "object", "form", "image"}
+        assert tag != "use" or str(names["href"]).startswith("#")
         assert ("src" in names) == (tag == "img")
         if tag == "img":
             assert str(names["src"]).startswith("data:image/svg+xml;base64,")
             assert len(str(names["alt"])) > 20, "what a picture shows, for who does not see it"
         if tag == "link":
-            assert names == {"rel": "icon", "href": "data:,"}
+            assert names["rel"] in {"icon", "alternate"}
+            assert names["href"] in {"data:,", "feed.xml"}
         if name := names.get("id"):
             assert name not in self.ids
             self.ids.add(name)
@@ -360,6 +367,8 @@ def test_policy_allows_exactly_what_is_inlined(filled: Path, release: Release, t
             for inlined in re.findall(rf"<{tag}>(.*?)</{tag}>", html, flags=re.DOTALL):
                 digest = base64.b64encode(hashlib.sha256(inlined.encode()).digest()).decode()
                 assert policy[f"{tag}-src"] == f"'sha256-{digest}'"
+        if "<script>" not in html:
+            assert policy["script-src"] == "'none'"
 
 
 def test_same_input_same_bytes_and_an_old_site_is_replaced(filled: Path, release: Release, tmp_path: Path) -> None:
@@ -378,10 +387,14 @@ def test_two_tracks(filled: Path, release: Release, tmp_path: Path, monkeypatch:
     both = {TRACK: release, other.track: other}
     monkeypatch.setattr(splits, "load", both.__getitem__)
     html = page(filled, tmp_path / "site", None)
-    assert html.count('<section class="track"') == 2
-    assert '<a href="#geonames-tiny2">' in html
-    assert 'id="geonames-tiny2"' in html
+    assert html.count('<section class="track"') == 1  # that with more entries
+    assert 'id="geonames-tiny"' in html
+    assert 'href="geonames-tiny2.html"' in html
     _Checked().feed(html)
+    mine = (tmp_path / "site" / "geonames-tiny2.html").read_text()
+    assert 'id="geonames-tiny2"' in mine
+    assert 'href="geonames-tiny.html"' in mine
+    _Checked().feed(mine)
 
 
 def test_a_folder_that_is_no_site_is_left_alone(filled: Path, release: Release, tmp_path: Path) -> None:
@@ -420,7 +433,7 @@ def test_markdown_pages(tmp_path: Path) -> None:
         "<script>x</script> [how](submit.md#card) [out](https://a.example/b.md) [no](javascript:x)\n\n"
         "| a | b |\n|---|--:|\n| 1 | 2 |\n"
     )
-    made = site._page(file)
+    made = docs.page(file)
     assert (made.name, made.title) == ("data", "The data")
     assert '<h2 id="lost-or-out-of-reach">' in made.body
     assert "<script>" not in made.body
@@ -430,16 +443,16 @@ def test_markdown_pages(tmp_path: Path) -> None:
     assert '<td class="right">2</td>' in made.body
     file.write_text("no heading")
     with pytest.raises(FthallError, match="no '# ' heading"):
-        site._page(file)
+        docs.page(file)
 
 
 def test_a_picture_goes_into_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site, "data_dir", lambda name: tmp_path / name)
+    monkeypatch.setattr(docs, "data_dir", lambda name: tmp_path / name)
     file, picture = tmp_path / "leaderboard/pages/why.md", tmp_path / "leaderboard/studies/why.svg"
     write_text(picture, "<svg/>")
     write_text(file, "# Why\n\n![A line that rises](../studies/why.svg)\n")
     assert f'<img src="data:image/svg+xml;base64,{base64.b64encode(b"<svg/>").decode()}" alt="A line that rises"' in (
-        site._page(file).body
+        docs.page(file).body
     )
     write_text(tmp_path / "out.svg", "<svg/>")
     write_text(tmp_path / "leaderboard/studies/why.png", "")
@@ -452,10 +465,10 @@ def test_a_picture_goes_into_the_page(tmp_path: Path, monkeypatch: pytest.Monkey
     ):
         write_text(file, f"# Why\n\n![A line]({source})\n")
         if source.startswith("data:"):
-            assert "<img" not in site._page(file).body
+            assert "<img" not in docs.page(file).body
             continue
         with pytest.raises(FthallError, match=r"why\.md: no picture"):
-            site._page(file)
+            docs.page(file)
 
 
 def test_numbers_are_written_for_readers() -> None:
@@ -567,6 +580,7 @@ def test_which_one_for_my_case(filled: Path, release: Release, tmp_path: Path) -
     shown = text_of(page(filled, tmp_path / "site", release))
     assert "at least 99 % 0 entries get there nobody gets there" in shown
     assert "at least 90 % 1 entry gets there SFT self-reported, 2 seeds 30.0" in shown
+    assert "geonames/tiny shown below 3 30.0" in shown  # all tracks at a glance
     submit(filled, release, right=(4, 9, 13), entry="twin", title="Twin", method="l2sp")
     again = {choice.level: choice for choice in choices(track_of(filled, release).entries)}
     assert [entry.slug for entry in again[90].alike] == ["twin"]  # five points apart, of twenty facts
@@ -575,3 +589,73 @@ def test_which_one_for_my_case(filled: Path, release: Release, tmp_path: Path) -
 def test_nothing_to_choose_without_a_reference(root: Path, release: Release, tmp_path: Path) -> None:
     submit(root, release, right=(4, 9, 14))
     assert "Which one for your case?" not in page(root, tmp_path / "site", release)
+
+
+def test_all_about_an_entry_as_data(filled: Path, release: Release, tmp_path: Path) -> None:
+    page(filled, tmp_path / "site", release)
+    [found] = json.loads((tmp_path / "site" / "geonames-tiny--sft.json").read_text())
+    assert found["forgetting"] == found["report"]["forgetting"]["difference"] == 30.0
+    assert [run["unknown"] for run in found["runs"]] == [90.0, 100.0]
+    table = pd.read_parquet(tmp_path / "site" / "geonames-tiny.parquet").set_index("entry")
+    assert table.loc["sft", "forgetting"] == 30.0
+    assert pd.isna(table.loc["sft-known", "p"])
+
+
+def test_the_untouched_base_stands_in_the_table(filled: Path, release: Release, tmp_path: Path) -> None:
+    submit(filled, release, right=(4, 0, 19), seed=2, curve=[(0, 35), (0, 95)], **REFERENCE)
+    shown = text_of(page(filled, tmp_path / "b", release))
+    # Epoch 0 of the three runs of the reference: 0, 0 and 35 % held.
+    assert "Untouched base tiny-base before any training" in shown
+    assert "100.0 0.0 11.7" in shown
+
+
+def test_ranks_that_are_shared_look_like_it(filled: Path, release: Release, tmp_path: Path) -> None:
+    shown = text_of(page(filled, tmp_path / "site", release))
+    assert shown.count("1 = of") + shown.count("1 = provisional") == 2
+    assert "reference self-reported sft, on known, 2026-01-02 – 2 100.0" in shown
+
+
+def test_the_feed_and_the_site_map(filled: Path, release: Release, tmp_path: Path) -> None:
+    submit(filled, release, right=(4, 5, 10), entry="new", title="<New> & big", created=datetime.date(2026, 2, 1))
+    site.render(filled, tmp_path / "site", release=release, url="https://a.example/board")
+    root = XML.fromstring((tmp_path / "site" / "feed.xml").read_text())
+    atom = "{http://www.w3.org/2005/Atom}"
+    entries = root.findall(f"{atom}entry")
+    assert [entry.findtext(f"{atom}id") for entry in entries][:1] == ["urn:fthall:geonames-tiny:new"]
+    assert entries[0].findtext(f"{atom}title") == "<New> & big · geonames/tiny"
+    assert root.findtext(f"{atom}updated") == "2026-02-01T00:00:00Z"
+    link = entries[0].find(f"{atom}link")
+    assert link is not None
+    assert link.get("href") == "https://a.example/board/geonames-tiny--new.html"
+    places = XML.fromstring((tmp_path / "site" / "sitemap.xml").read_text())
+    found = {place.text for place in places.iter("{http://www.sitemaps.org/schemas/sitemap/0.9}loc")}
+    assert "https://a.example/board/" in found
+    assert "https://a.example/board/404.html" not in found
+    for place in found:
+        assert (tmp_path / "site" / ((place or "").removeprefix("https://a.example/board/") or "index.html")).is_file()
+    assert 'content="https://a.example/board/preview.png"' in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_no_place_no_site_map(root: Path, tmp_path: Path) -> None:
+    html = page(root, tmp_path / "site", None)
+    assert "og:image" not in html
+    assert not (tmp_path / "site" / "sitemap.xml").exists()
+    assert feed.atom([], [], None) == (tmp_path / "site" / "feed.xml").read_text()
+
+
+def test_serve(filled: Path, release: Release, tmp_path: Path) -> None:
+    page(filled, tmp_path / "site", release)
+    with serve.serve(tmp_path / "site", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        there = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+        there.request("GET", "/")
+        answer = there.getresponse()
+        assert (answer.status, answer.read()) == (200, (tmp_path / "site" / "index.html").read_bytes())
+        there.request("GET", "/none.html")
+        answer = there.getresponse()
+        assert (answer.status, answer.read()) == (404, (tmp_path / "site" / "404.html").read_bytes())
+        there.request("GET", "/../card")
+        assert there.getresponse().status == 404
+        with pytest.raises(FthallError, match=r"cannot serve at port \d+: .*--port"):
+            serve.serve(tmp_path / "site", server.server_port)
+        server.shutdown()

@@ -1,5 +1,6 @@
 """Submissions in, the rows of the leaderboard out: every entry over its seeds, and what the numbers say."""
 
+import datetime
 import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from fthall.answers import counts
+from fthall.leaderboard import pairs
+from fthall.leaderboard.pairs import Pairs
 from fthall.measure import metrics, report, runs, stats
 from fthall.measure.runs import EvaluatedRun, Ground
 from fthall.measure.stats import Floats
@@ -64,6 +67,8 @@ class Entry:
     forgetting: Stat | None
     interval: tuple[float, float] | None
     """95 % interval of forgetting: over facts and seeds, or over facts alone in a table with one seed an entry."""
+    learned_interval: tuple[float, float] | None
+    """95 % interval of the accuracy on the unknown facts, percent; of the same kind as ``interval``."""
     p: float | None
     """That its forgetting is not 0, after Holm's correction over the table."""
     alike: frozenset[str]
@@ -92,6 +97,11 @@ class Entry:
         """Whether it has more than one seed."""
         return len(self.seeds) > 1
 
+    @property
+    def created(self) -> datetime.date:
+        """When its last seed was."""
+        return max(row.submission.card.created for row in self.seeds)
+
 
 @dataclass(frozen=True, slots=True)
 class Board:
@@ -105,6 +115,8 @@ class Board:
     """What the numbers say, in sentences."""
     on: Ground
     """The release with its resampled subjects, which all numbers share."""
+    pairs: Mapping[Split, Pairs]
+    """Every entry against every other, in the order of the entries; none on a board without any."""
 
 
 def board(release: Release, submissions: Sequence[Submission], verified: Path | None = None) -> Board:
@@ -127,25 +139,32 @@ def board(release: Release, submissions: Sequence[Submission], verified: Path | 
         for place, (slug, group) in enumerate(by_entry.items())
     ]
     on = runs.ground(release)
+    groups = [[one.run for one in group] for group in by_entry.values()]
+    drawn = {split: pairs.drawn(groups, split, on) for split in pairs.SPLITS if groups}
+    against = {split: pairs.pairs(groups, split, replicates, on) for split, replicates in drawn.items()}
     if twins:
-        entries = _compared(entries, [[one.run for one in group] for group in by_entry.values()], twins, on)
+        entries = _compared(entries, groups, twins, on, drawn, against[Split.HELD])
     entries.sort(key=lambda e: (not e.is_reference, -1 if e.score is None else -e.score, e.slug))
     chosen = entries[0] if reference else None
-    return Board(release, tuple(entries), chosen, tuple(_say(entries, chosen, report.floor(release.track))), on)
+    said = tuple(_say(entries, chosen, report.floor(release.track)))
+    ordered = {split: found.ordered([entry.place for entry in entries]) for split, found in against.items()}
+    return Board(release, tuple(entries), chosen, said, on, ordered)
 
 
 def _compared(
-    entries: Sequence[Entry], groups: Sequence[Sequence[EvaluatedRun]], twins: Sequence[EvaluatedRun], on: Ground
+    entries: Sequence[Entry],
+    groups: Sequence[Sequence[EvaluatedRun]],
+    twins: Sequence[EvaluatedRun],
+    on: Ground,
+    drawn: Mapping[Split, Floats],
+    against: Pairs,
 ) -> list[Entry]:
     """Entries with their intervals, p-values and ranks, which hang on the whole table.
 
     With a second seed anywhere, intervals and p-values are about methods (:func:`fthall.measure.stats.compare_all`),
-    else they stay those of the checkpoints (:func:`fthall.measure.runs.paired`).
+    else they stay those of the checkpoints (:func:`fthall.measure.runs.paired`). What is learned is not paired with
+    the reference: its interval is of the entry alone.
     """
-
-    def drawn(split: Split, entries: Sequence[Sequence[EvaluatedRun]]) -> Floats:
-        means = np.stack([runs.right(group, split).mean(0) for group in entries])
-        return 100 * on.drawn[split].means(means, extremes=(0.0, 1.0))
 
     def over_seeds(value: Callable[[EvaluatedRun, EvaluatedRun], float]) -> Floats:
         most = max(map(len, groups))
@@ -159,33 +178,34 @@ def _compared(
         )
 
     subjects = on.drawn[Split.HELD].subjects
-    bound, held, unknown = drawn(Split.HELD, [twins]), drawn(Split.HELD, groups), drawn(Split.UNKNOWN, groups)
+    bound, held, unknown = pairs.drawn([twins], Split.HELD, on), drawn[Split.HELD], drawn[Split.UNKNOWN]
     kept = np.minimum(100.0, 100 * held / np.maximum(bound, 1e-9))
     scores = over_seeds(score)
     found = stats.compare_all(scores, 2 * kept * unknown / np.maximum(kept + unknown, 1e-9), subjects)
     ranks = _ranks(entries, np.nanmean(scores, axis=1), found.p)
     place = next(i for i, entry in enumerate(entries) if entry.is_reference)
     others = [i for i in range(len(entries)) if i != place]
-    accuracies = over_seeds(lambda _, run: run.accuracy(Split.HELD))
-    against = stats.compare_all(accuracies, held, subjects)
-    _, over_pairs = stats.ranks(np.nanmean(accuracies, axis=1), against.p)
     if max(map(len, groups)) > 1:
-        low, high = against.interval()
         p_values = [float(p) for p in against.p[place]]
-        intervals = [(float(a), float(b)) for a, b in zip(low[place], high[place], strict=True)]
+        intervals = [(float(a), float(b)) for a, b in zip(against.low[place], against.high[place], strict=True)]
+        least, most = stats.each(over_seeds(lambda _, run: run.accuracy(Split.UNKNOWN)), unknown, on.drawn[Split.UNKNOWN].subjects)
     else:
-        pairs = [runs.paired(twins, group, Split.HELD, on) for group in groups]
-        p_values, intervals = [pair.p for pair in pairs], [(pair.low, pair.high) for pair in pairs]
+        checkpoints = [runs.paired(twins, group, Split.HELD, on) for group in groups]
+        p_values, intervals = [pair.p for pair in checkpoints], [(pair.low, pair.high) for pair in checkpoints]
+        means = np.stack([runs.right(group, Split.UNKNOWN).mean(0) for group in groups])
+        least, most = (100 * end for end in on.drawn[Split.UNKNOWN].interval(means, extremes=(0.0, 1.0)))
+    learned = np.clip(np.stack([least, most], axis=1), 0, 100).tolist()
     intervals[place] = (0.0, 0.0)
     adjusted = dict(zip(others, stats.holm([p_values[i] for i in others]).tolist(), strict=True))
     return [
         replace(
             entry,
             interval=intervals[i],
+            learned_interval=(learned[i][0], learned[i][1]),
             p=adjusted.get(i),
             rank=ranks[i][0],
             among=ranks[i][1],
-            alike=frozenset(entries[j].slug for j in range(len(entries)) if j != i and over_pairs[i, j] >= stats.ALPHA),
+            alike=frozenset(entries[j].slug for j in range(len(entries)) if j != i and against.adjusted[i, j] >= stats.ALPHA),
         )
         for i, entry in enumerate(entries)
     ]
@@ -240,8 +260,10 @@ def _plain(title: str) -> str:
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", title)
 
 
-def _is_sft(one: Submission, trained_on: set[Split]) -> bool:
-    return one.card.method == "sft" and set(one.card.trained_on) == trained_on
+def plain(entries: Iterable[Entry]) -> Entry | None:
+    """What methods are compared with: plain SFT on known and new facts, the entry of that name before others."""
+    found = [e for e in entries if e.method == "sft" and set(e.trained_on) == {Split.KNOWN, Split.UNKNOWN}]
+    return min(found, key=lambda entry: (entry.slug != "sft", entry.slug), default=None)
 
 
 def _entry(
@@ -270,6 +292,7 @@ def _entry(
         abstained=over(seed.abstained for seed in seeds),
         forgetting=forgetting,
         interval=None,
+        learned_interval=None,
         p=None,
         alike=frozenset(),
         paired=all(seed.paired for seed in seeds),
@@ -353,8 +376,7 @@ def _say(entries: Sequence[Entry], reference: Entry | None, floor: float | None)
         f"{number(reference.accuracy[Split.HELD].mean)} % of the held-out facts; forgetting is counted from there."
     ]
     learners = [entry for entry in entries if Split.UNKNOWN in entry.trained_on]
-    plain = [e for e in learners if _is_sft(e.seeds[0].submission, {Split.KNOWN, Split.UNKNOWN})]
-    sft = min(plain, key=lambda entry: (entry.slug != "sft", entry.slug), default=None)
+    sft = plain(entries)
     if sft:
         said.append(f"{sft.title} {_learned(sft)}.")
     others = [entry for entry in learners if entry is not sft]

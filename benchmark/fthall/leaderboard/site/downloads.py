@@ -1,12 +1,17 @@
-"""A track's table as data: the numbers of the page, unrounded, a row an entry."""
+"""The numbers of the pages as data, unrounded: a track's table with a row an entry, and all about an entry."""
 
 import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-from fthall.leaderboard.board import Entry
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fthall.leaderboard.board import Entry, SeedRow
+from fthall.leaderboard.entries import EntryPage
 from fthall.records import Release, Split
 
 
@@ -29,6 +34,7 @@ def rows(release: Release, entries: Sequence[Entry]) -> list[dict[str, Any]]:
                 "among": entry.among,
                 "score": entry.score,
                 "seeds": len(entry.seeds),
+                "created": entry.created.isoformat(),
                 **{str(split): entry.accuracy[split].mean for split in Split},
                 "wrong": entry.wrong.mean,
                 "abstained": entry.abstained.mean,
@@ -57,6 +63,27 @@ def as_csv(found: Sequence[dict[str, Any]]) -> str:
 def as_json(found: Sequence[dict[str, Any]]) -> str:
     """A list of objects."""
     return json.dumps(list(found), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def as_parquet(found: Sequence[dict[str, Any]]) -> bytes:
+    """The columns of the CSV, typed."""
+    if not found:
+        return b""
+    columns = {name: pa.array([row[name] for row in found]) for name in found[0]}
+    out = io.BytesIO()
+    pq.write_table(pa.table(columns), out)
+    return out.getvalue()
+
+
+def entry(row: dict[str, Any], page: EntryPage) -> str:
+    """An entry's row and its whole report (:class:`fthall.measure.report.Report`), as JSON."""
+    seeds = [{"seed": seed.seed, "tier": str(seed.tier), **_seed(seed)} for seed in page.entry.seeds]
+    return as_json([{**row, "runs": seeds, "report": asdict(page.report)}])
+
+
+def _seed(row: SeedRow) -> dict[str, Any]:
+    accuracies = {str(split): row.accuracy[split] for split in Split}
+    return {**accuracies, "wrong": row.wrong, "abstained": row.abstained, "forgetting": row.forgetting}
 
 
 def _harmless(value: Any) -> Any:

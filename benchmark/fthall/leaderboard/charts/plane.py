@@ -1,36 +1,12 @@
-"""The geometry of the leaderboard's pictures, in SVG coordinates; the templates draw it."""
+"""The plane: new facts learned against old facts forgotten, in SVG coordinates; a template draws it."""
 
 import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fthall.leaderboard.board import Entry, Stat, forgotten, over
+from fthall.leaderboard.board import Entry, forgotten
 from fthall.records import Split
-
-COLOURS = 7
-"""style.css has as many; coprime to the shapes, so 56 entries look different."""
-SHAPES = (  # path data of radius about 7, told apart without colour
-    "M-6.5 0a6.5 6.5 0 1 0 13 0a6.5 6.5 0 1 0-13 0z",
-    "M-6-6H6V6H-6z",
-    "M0-8L7.5 5.5H-7.5z",
-    "M0-8.5L8.5 0L0 8.5L-8.5 0z",
-    "M0 8L7.5-5.5H-7.5z",
-    "M-2.5-7.5H2.5V-2.5H7.5V2.5H2.5V7.5H-2.5V2.5H-7.5V-2.5H-2.5z",
-    "M0-7.5L7.1-2.3L4.4 6.1H-4.4L-7.1-2.3z",
-    "M-7-4L-4-7L0-3L4-7L7-4L3 0L7 4L4 7L0 3L-4 7L-7 4L-3 0z",
-)
-_CURVES = (Split.KNOWN, Split.UNKNOWN, Split.HELD)
-
-
-def colour(entry: Entry) -> int:
-    """Which of the style sheet's colours."""
-    return entry.place % COLOURS
-
-
-def shape(entry: Entry) -> str:
-    """SVG path of its mark."""
-    return SHAPES[entry.place % len(SHAPES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +42,6 @@ class Plane:
     right: int = 660
     top: int = 44
     bottom: int = 404
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """The trajectory of one entry: a small chart and the table behind it."""
-
-    entry: Entry
-    thin: tuple[tuple[Split, str], ...]
-    bold: tuple[tuple[Split, str], ...]
-    labels: tuple[tuple[Split, float], ...]
-    x_ticks: tuple[tuple[float, float], ...]
-    y_ticks: tuple[tuple[int, float], ...]
-    rows: tuple[tuple[float, tuple[Stat | None, ...]], ...]
-    width: int = 300
-    height: int = 200
-    left: int = 32
-    right: int = 236
-    top: int = 12
-    bottom: int = 168
 
 
 def plane(entries: Sequence[Entry]) -> Plane:
@@ -182,57 +139,3 @@ def _dodge(place: tuple[float, float], width: float, frame: Plane, blocks: Seque
         )
         best = min(best, (50 * covered + abs(shift) + gap + (4 if side < 0 else 0), box))
     return best[1]
-
-
-def panels(entries: Sequence[Entry]) -> Iterable[Panel]:
-    """A chart for every entry with a trajectory, all on the same axes."""
-    end = max((p.epoch for e in entries for s in e.seeds for p in s.trajectory), default=0.0)
-    step = next((s for s in (1, 2, 5, 10, 20, 50) if end / s <= 8), max(1, math.ceil(end / 8)))
-    frame = Panel(entries[0], (), (), (), (), (), ())
-
-    def across(epoch: float) -> float:
-        return round(frame.left + (epoch / end if end else 0.0) * (frame.right - frame.left), 1)
-
-    def up(percent: float) -> float:
-        return round(frame.bottom - percent / 100 * (frame.bottom - frame.top), 1)
-
-    def line(points: Iterable[tuple[float, float]]) -> str:
-        return " ".join(f"{across(epoch)},{up(percent)}" for epoch, percent in points)
-
-    for entry in entries:
-        runs = [{point.epoch: point for point in seed.trajectory} for seed in entry.seeds if seed.trajectory]
-        if not runs:
-            continue
-        # A mean over fewer seeds at some epochs would jump where no run did.
-        epochs = sorted(set.intersection(*(set(run) for run in runs)))
-        rows = [(e, tuple(_at([getattr(run[e], split) for run in runs]) for split in _CURVES)) for e in epochs]
-        thin = [
-            (s, line((e, value) for e in sorted(run) if (value := getattr(run[e], s)) is not None))
-            for run in runs
-            for s in _CURVES
-        ]
-        bold = [(s, line((e, at.mean) for e, stats in rows if (at := stats[i]))) for i, s in enumerate(_CURVES)]
-        labels: list[tuple[Split, float]] = []
-        if rows:
-            ends = [(s, [at for _, stats in rows if (at := stats[i])]) for i, s in enumerate(_CURVES)]
-            lasts = sorted((up(stats[-1].mean) + 4, s) for s, stats in ends if stats)
-            floor = frame.bottom + 4 - 13 * (len(lasts) - 1)
-            for y, split in lasts:
-                y = min(max(y, labels[-1][1] + 13 if labels else 0.0), floor)  # noqa: PLW2901
-                floor += 13
-                labels.append((split, round(y, 1)))
-        yield Panel(
-            entry,
-            tuple(thin) if len(runs) > 1 else (),
-            tuple(bold),
-            tuple(labels),
-            tuple((e, across(e)) for e in range(0, math.floor(end) + 1, step)),
-            tuple((percent, up(percent)) for percent in (0, 50, 100)),
-            tuple(rows),
-        )
-
-
-def _at(values: Sequence[float | None]) -> Stat | None:
-    """Over the seeds; None where a seed was not asked."""
-    there = [value for value in values if value is not None]
-    return over(there) if len(there) == len(values) else None

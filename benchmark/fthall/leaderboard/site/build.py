@@ -1,0 +1,229 @@
+"""Submissions in, a static leaderboard out: a page a track, a page an entry, and the documentation beside them.
+
+The pages need neither network nor JavaScript. All that is shown is computed here; the templates hold only markup. No
+single number decides: the picture is the plane of new facts learned against old facts forgotten.
+"""
+
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from fthall import __version__
+from fthall.errors import FthallError
+from fthall.leaderboard import board, charts
+from fthall.leaderboard.board import Board, Entry
+from fthall.leaderboard.charts import Panel, Plane
+from fthall.leaderboard.choose import Choice, choices
+from fthall.leaderboard.entries import EntryPage, entry_page
+from fthall.leaderboard.site import docs, downloads, feed
+from fthall.leaderboard.site.fill import MARK, Templates, templates
+from fthall.measure import bins
+from fthall.paths import data_dir
+from fthall.records import EpochPoint, Release, Split
+from fthall.submissions import Submission, lacking, read, retired
+from fthall.submissions.tiers import Tier
+
+_OURS = (".html", ".csv", ".json", ".parquet", ".png", ".svg", ".xml", ".txt", ".js")
+"""How the files of a site end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A source of facts and a base: what is ranked together, on a page of its own."""
+
+    id: str
+    release: Release
+    board: Board
+    relations: tuple[str, ...]
+    made_with: tuple[str, ...]
+    """Versions of fthall the submissions name."""
+    choices: tuple[Choice, ...]
+    untouched: EpochPoint | None
+    """The base before any training, as the reference's runs asked it: means over them."""
+    plane: Plane | None
+    panels: tuple[Panel, ...]
+    pages: tuple[EntryPage, ...]
+    """A page an entry, in the order of the table."""
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """In the order of the table."""
+        return self.board.entries
+
+    @property
+    def reference(self) -> Entry | None:
+        """Only-Known."""
+        return self.board.reference
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What the numbers say."""
+        return self.board.said
+
+    @property
+    def sft(self) -> Entry | None:
+        """Plain fine-tuning on known and new facts."""
+        return board.plain(self.entries)
+
+    @property
+    def methods(self) -> list[str]:
+        """The families of its entries."""
+        return sorted({entry.method for entry in self.entries})
+
+    @property
+    def tiers(self) -> list[Tier]:
+        """Those of its entries, the highest first."""
+        return sorted({entry.tier for entry in self.entries}, key=lambda tier: -tier.level)
+
+    @property
+    def sharing(self) -> Mapping[int | None, int]:
+        """How many entries have a rank."""
+        return Counter(entry.rank for entry in self.entries)
+
+    def alike(self, entry: Entry) -> str:
+        """The entries not told apart from it: a bit each in the order of the table, the first the lowest, in hex."""
+        return f"{sum(1 << at for at, other in enumerate(self.entries) if other.slug in entry.alike):x}"
+
+
+def render(
+    submissions: Path, out: Path, *, release: Release | None = None, note: str | None = None, url: str | None = None
+) -> Path:
+    """Validate every submission and write the site, whole or not at all.
+
+    Args:
+        submissions: the folder with ``<source>/<base>/<slug>/`` in it.
+        out: the site's folder; replaced if it holds a site of ours.
+        release: check against this release instead of the shipped ones.
+        note: a banner on every page.
+        url: where the site will be, for what needs whole addresses: the site map, the preview, the feed's links.
+
+    Returns:
+        ``out/index.html``.
+
+    Raises:
+        FthallError: an invalid or duplicate submission, a broken page, or a folder that is not ours to replace.
+    """
+    _check_out(out)
+    tracks = [track(found, rows) for found, rows in read(submissions, release)]
+    tracks.sort(key=lambda one: (-len(one.entries), one.id))  # the front page shows the first
+    site = {
+        "tracks": tracks,
+        "left_out": {} if release else lacking(submissions),
+        "retired": retired(submissions),
+        "pages": docs.pages(data_dir("leaderboard") / "pages"),
+        "places": docs.PLACES,
+        "note": note,
+        "version": __version__,
+        "Split": Split,
+        "shapes": charts.SHAPES,
+        "url": url,
+    }
+    _write(out, _files(templates(), tracks, site))
+    return out / "index.html"
+
+
+def _files(filled: Templates, tracks: Sequence[Track], site: Mapping[str, Any]) -> dict[str, bytes]:
+    """All of the site, by name."""
+    made: dict[str, bytes] = {}
+
+    def add(name: str, content: str | bytes) -> None:
+        if name in made:
+            raise FthallError(f"two pages would be {name}; rename the entry or the page")
+        made[name] = content.encode() if isinstance(content, str) else content
+
+    board_page: dict[str, Any] = {"scripts": ("app.js",), **site}
+    add("index.html", filled.fill("board.html", current="index", track=tracks[0] if tracks else None, **board_page))
+    for one in tracks:
+        add(f"{one.id}.html", filled.fill("board.html", current=one.id, track=one, **board_page))
+        if one.panels:
+            name = f"training-{one.id}"
+            add(f"{name}.html", filled.fill("training.html", current=name, track=one, **site))
+        rows = downloads.rows(one.release, one.entries)
+        add(f"{one.id}.csv", downloads.as_csv(rows))
+        add(f"{one.id}.json", downloads.as_json(rows))
+        add(f"{one.id}.parquet", downloads.as_parquet(rows))
+        for about, row in zip(one.pages, rows, strict=True):
+            own: dict[str, Any] = {"track": one, "page": about, "current": about.name}
+            add(f"{about.name}.html", filled.fill("entry.html", scripts=("app.js",), **own, **site))
+            add(f"{about.name}.json", downloads.entry(row, about))
+    for page in site["pages"]:
+        add(f"{page.name}.html", filled.fill("page.html", current=page.name, page=page, **site))
+    add("404.html", filled.fill("404.html", current="404", **site))
+    add("feed.xml", feed.atom([one.board for one in tracks], [one.id for one in tracks], site["url"]))
+    if site["url"]:
+        add("sitemap.xml", feed.site_map(made, site["url"]))
+        add("robots.txt", f"User-agent: *\nAllow: /\nSitemap: {site['url']}/sitemap.xml\n")
+    return made
+
+
+def _write(out: Path, files: Mapping[str, bytes]) -> None:
+    """Under a temporary name, then renamed."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.resolve().name}.", dir=out.resolve().parent) as temporary:
+            new, old = Path(temporary) / "new", Path(temporary) / "old"
+            new.mkdir()
+            for name, content in files.items():
+                (new / name).write_bytes(content)
+            if out.exists():
+                out.resolve().rename(old)
+            new.rename(out.resolve())
+    except OSError as error:
+        raise FthallError(f"cannot write {out}: {error.strerror}; free space or choose another folder") from None
+
+
+def _check_out(out: Path) -> None:
+    """Refuse to replace a folder that holds anything but a site."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise FthallError(f"{out} is a file; give a folder for the site")
+    found = sorted(path.name for path in out.iterdir())
+    if not found:
+        return
+    index = out / "index.html"
+    ours = index.is_file() and MARK in index.read_text(encoding="utf-8", errors="replace")[:2000]
+    if strange := [name for name in found if not ours or not name.endswith(_OURS)]:
+        raise FthallError(f"{out} holds other files ({strange[0]}); empty it or choose another folder for the site")
+
+
+def track(release: Release, submissions: Sequence[Submission]) -> Track:
+    """All that the pages of a track show."""
+    made = board.board(release, submissions)
+    name = re.sub(r"[^A-Za-z0-9]+", "-", release.track)
+    panels = tuple(charts.panels(made.entries))
+    by_entry = {panel.entry.slug: panel for panel in panels}
+    reference = [row.submission.run for row in made.reference.seeds] if made.reference else []
+    parts = bins.partitions(release)
+    return Track(
+        id=name,
+        release=release,
+        board=made,
+        relations=tuple(sorted({fact.relation for facts in release.splits.values() for fact in facts})),
+        made_with=tuple(sorted({one.card.versions["fthall"] for one in submissions if "fthall" in one.card.versions})),
+        choices=choices(made.entries),
+        untouched=_untouched(made.reference),
+        plane=charts.plane(made.entries) if made.reference else None,
+        panels=panels,
+        pages=tuple(
+            entry_page(name, entry, by_entry.get(entry.slug), reference, made.on, parts) for entry in made.entries
+        ),
+    )
+
+
+def _untouched(reference: Entry | None) -> EpochPoint | None:
+    """Where the reference's trajectories begin, if they were asked before training."""
+    seeds = reference.seeds if reference else ()
+    first = [seed.trajectory[0] for seed in seeds if seed.trajectory and seed.trajectory[0].epoch == 0]
+    if not first:
+        return None
+    known, tuned = (
+        fmean(found) if len(found := [at for at in values if at is not None]) == len(first) else None
+        for values in ([point.known for point in first], [point.held_val for point in first])
+    )
+    return EpochPoint(0, known, fmean(p.unknown for p in first), fmean(p.held for p in first), tuned)
