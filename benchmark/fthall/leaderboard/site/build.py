@@ -22,7 +22,6 @@ from fthall.leaderboard.choose import Choice, choices
 from fthall.leaderboard.entries import EntryPage, entry_page
 from fthall.leaderboard.site import docs, downloads, feed
 from fthall.leaderboard.site.fill import MARK, Templates, templates
-from fthall.measure import bins
 from fthall.paths import data_dir
 from fthall.records import EpochPoint, Release, Split
 from fthall.submissions import Submission, lacking, read, retired
@@ -199,7 +198,6 @@ def track(release: Release, submissions: Sequence[Submission]) -> Track:
     panels = tuple(charts.panels(made.entries))
     by_entry = {panel.entry.slug: panel for panel in panels}
     reference = [row.submission.run for row in made.reference.seeds] if made.reference else []
-    parts = bins.partitions(release)
     return Track(
         id=name,
         release=release,
@@ -211,7 +209,7 @@ def track(release: Release, submissions: Sequence[Submission]) -> Track:
         plane=charts.plane(made.entries) if made.reference else None,
         panels=panels,
         pages=tuple(
-            entry_page(name, entry, by_entry.get(entry.slug), reference, made.on, parts) for entry in made.entries
+            entry_page(name, entry, by_entry.get(entry.slug), reference, made.on) for entry in made.entries
         ),
     )
 
