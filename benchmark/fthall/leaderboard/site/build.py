@@ -15,7 +15,7 @@ from typing import Any
 
 from fthall import __version__
 from fthall.errors import FthallError
-from fthall.leaderboard import board, charts
+from fthall.leaderboard import board, charts, compare
 from fthall.leaderboard.board import Board, Entry
 from fthall.leaderboard.charts import Panel, Plane
 from fthall.leaderboard.choose import Choice, choices
@@ -142,6 +142,9 @@ def _files(filled: Templates, tracks: Sequence[Track], site: Mapping[str, Any]) 
         if one.panels:
             name = f"training-{one.id}"
             add(f"{name}.html", filled.fill("training.html", current=name, track=one, **site))
+        found = compare.comparison(one.board, one.id)
+        both: dict[str, Any] = {"scripts": ("compare.js",), "styles": ("style.css", "compare.css"), "comparison": found}
+        add(f"{found.name}.html", filled.fill("compare.html", current=found.name, track=one, **both, **site))
         rows = downloads.rows(one.release, one.entries)
         add(f"{one.id}.csv", downloads.as_csv(rows))
         add(f"{one.id}.json", downloads.as_json(rows))
