@@ -135,7 +135,7 @@ def _files(filled: Templates, tracks: Sequence[Track], site: Mapping[str, Any]) 
             raise FthallError(f"two pages would be {name}; rename the entry or the page")
         made[name] = content.encode() if isinstance(content, str) else content
 
-    board_page: dict[str, Any] = {"scripts": ("app.js",), **site}
+    board_page: dict[str, Any] = {"scripts": ("app.js",), "styles": ("style.css", "plane.css"), **site}
     add("index.html", filled.fill("board.html", current="index", track=tracks[0] if tracks else None, **board_page))
     for one in tracks:
         add(f"{one.id}.html", filled.fill("board.html", current=one.id, track=one, **board_page))
@@ -211,9 +211,7 @@ def track(release: Release, submissions: Sequence[Submission]) -> Track:
         untouched=_untouched(made.reference),
         plane=charts.plane(made.entries) if made.reference else None,
         panels=panels,
-        pages=tuple(
-            entry_page(name, entry, by_entry.get(entry.slug), reference, made.on) for entry in made.entries
-        ),
+        pages=tuple(entry_page(name, entry, by_entry.get(entry.slug), reference, made.on) for entry in made.entries),
     )
 
 
