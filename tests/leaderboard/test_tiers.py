@@ -147,4 +147,4 @@ def test_verified_entries_say_what_was_asked(
     html = page(root, tmp_path / "site", release)
     assert '<span class="tag verified">verified</span>' in html
     mine = about(tmp_path / "site", "sft-known")
-    assert f"{Split.HELD} 20 of 20, 0 otherwise, at most 0.0 % false" in mine
+    assert "<td>held</td><td>20 of 20</td><td>0</td><td>0.0</td>" in mine

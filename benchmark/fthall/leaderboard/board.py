@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fthall.answers import counts
 from fthall.leaderboard import pairs
 from fthall.leaderboard.pairs import Pairs
 from fthall.measure import metrics, report, runs, stats
-from fthall.measure.runs import EvaluatedRun, Ground
+from fthall.measure.runs import CODES, EvaluatedRun, Ground
 from fthall.measure.stats import Floats
 from fthall.records import EpochPoint, Outcome, Release, Split
 from fthall.submissions import Submission, odd, read, tiers
@@ -119,21 +118,27 @@ class Board:
     """Every entry against every other, in the order of the entries; none on a board without any."""
 
 
-def board(release: Release, submissions: Sequence[Submission], verified: Path | None = None) -> Board:
+def board(
+    release: Release,
+    submissions: Sequence[Submission],
+    verified: Path | None = None,
+    looks_odd: Mapping[str, Sequence[str]] | None = None,
+) -> Board:
     """The entries of a track.
 
     Args:
         release: of the track.
         submissions: all of it.
         verified: the folder of what maintainers verified; by default the shipped one.
+        looks_odd: of :func:`fthall.submissions.odd.look`, where it was asked before.
     """
     by_entry: dict[str, list[Submission]] = {}
     for one in sorted(submissions, key=lambda s: (s.card.entry, s.card.seed)):
         by_entry.setdefault(one.card.entry, []).append(one)
     twins = metrics.reference_of([one.run for one in submissions])
     reference = twins[0].entry if twins else None
-    odd_about = odd.look(release, submissions)
-    seeds = {one.slug: _seed(one, twins, odd_about[one.slug], verified) for one in submissions}
+    odd_about = odd.look(release, submissions) if looks_odd is None else looks_odd
+    seeds = {one.slug: _seed(one, twins, tuple(odd_about[one.slug]), verified) for one in submissions}
     entries = [
         _entry(slug, group, [seeds[one.slug] for one in group], twins, place)
         for place, (slug, group) in enumerate(by_entry.items())
@@ -188,7 +193,9 @@ def _compared(
     if max(map(len, groups)) > 1:
         p_values = [float(p) for p in against.p[place]]
         intervals = [(float(a), float(b)) for a, b in zip(against.low[place], against.high[place], strict=True)]
-        least, most = stats.each(over_seeds(lambda _, run: run.accuracy(Split.UNKNOWN)), unknown, on.drawn[Split.UNKNOWN].subjects)
+        least, most = stats.each(
+            over_seeds(lambda _, run: run.accuracy(Split.UNKNOWN)), unknown, on.drawn[Split.UNKNOWN].subjects
+        )
     else:
         checkpoints = [runs.paired(twins, group, Split.HELD, on) for group in groups]
         p_values, intervals = [pair.p for pair in checkpoints], [(pair.low, pair.high) for pair in checkpoints]
@@ -205,7 +212,9 @@ def _compared(
             p=adjusted.get(i),
             rank=ranks[i][0],
             among=ranks[i][1],
-            alike=frozenset(entries[j].slug for j in range(len(entries)) if j != i and against.adjusted[i, j] >= stats.ALPHA),
+            alike=frozenset(
+                entries[j].slug for j in range(len(entries)) if j != i and against.adjusted[i, j] >= stats.ALPHA
+            ),
         )
         for i, entry in enumerate(entries)
     ]
@@ -310,24 +319,25 @@ def _entry(
 
 
 def _seed(one: Submission, twins: Sequence[EvaluatedRun], looks_odd: tuple[str, ...], verified: Path | None) -> SeedRow:
-    held = one.answers[Split.HELD]
-    found = counts(held)
+    held = np.bincount(one.run.outcomes[Split.HELD], minlength=len(CODES)).tolist()
     twin = runs.twins(twins, [one.run])[0][0] if twins else None
-    forgetting = twin.accuracy(Split.HELD) - one.accuracy(Split.HELD) if twin else None
+    accuracy = {split: 100 * int(right.sum()) / len(right) for split, right in one.run.right.items()}
+    forgetting = twin.accuracy(Split.HELD) - accuracy[Split.HELD] if twin else None
     trajectory = one.run.trajectory
+    verification = tiers.verification(one, verified)
     return SeedRow(
         submission=one,
         seed=one.card.seed,
-        accuracy={split: one.accuracy(split) for split in Split},
-        wrong=100 * found[Outcome.WRONG] / len(held),
-        abstained=100 * found[Outcome.ABSTAINED] / len(held),
+        accuracy=accuracy,
+        wrong=100 * held[CODES[Outcome.WRONG]] / sum(held),
+        abstained=100 * held[CODES[Outcome.ABSTAINED]] / sum(held),
         forgetting=forgetting,
         paired=twin is not None and twin.seed == one.card.seed,
         fall=metrics.fall_from_peak(trajectory) if trajectory else None,
         at={level: metrics.held_at_plasticity(trajectory, level) for level in report.LEVELS},
         trajectory=trajectory,
-        tier=tiers.tier(one, verified),
-        verification=tiers.verification(one, verified),
+        tier=tiers.given(one, verification),
+        verification=verification,
         odd=looks_odd,
     )
 

@@ -7,15 +7,16 @@ over items says whether two checkpoints differ; only several seeds say whether t
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats as distributions
-from statsmodels.stats.multitest import multipletests
+from scipy import special
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.int8]
 
 LEVEL = 0.95
 """Of all intervals."""
@@ -36,6 +37,8 @@ def mcnemar(lost: npt.ArrayLike, gained: npt.ArrayLike) -> Floats:
     Returns:
         ``2 P[Bin(lost + gained, 1/2) <= min(lost, gained)]``, at most 1; 1 where no item differs.
     """
+    from scipy import stats as distributions  # takes as long to import as all the rest of a build of the site
+
     one, other = np.asarray(lost), np.asarray(gained)
     tail = distributions.binom.cdf(np.minimum(one, other), one + other, 0.5)
     return np.minimum(1.0, 2.0 * np.asarray(tail, dtype=np.float64))
@@ -66,20 +69,33 @@ def sign_flip(differences: npt.ArrayLike) -> float:
     spread = np.array([1.0])  # distribution of the sum so far, in steps of two from its least value
     for size, count in zip(*np.unique(np.abs(whole[whole != 0]), return_counts=True), strict=True):
         flips = np.zeros(int(size) * int(count) + 1)  # the sum of `count` terms of +size or -size
-        flips[:: int(size)] = distributions.binom.pmf(np.arange(count + 1), count, 0.5)
+        flips[:: int(size)] = coins(int(count))
         spread = np.convolve(spread, flips)
     reach = len(spread) - 1  # the greatest sum possible
     sums = np.abs(2 * np.arange(len(spread)) - reach)
     return float(min(1.0, spread[sums >= abs(int(whole.sum()))].sum()))
 
 
+def coins(count: int) -> Floats:
+    """Chances of 0 to all heads among so many fair coins, [count + 1], each right to the last bit."""
+    ways, found = 1, []
+    for heads in range(count + 1):
+        found.append(ways / 2**count)
+        ways = ways * (count - heads) // (heads + 1)
+    return np.array(found)
+
+
 def holm(p_values: npt.ArrayLike) -> Floats:
     """Holm's adjusted p-values (Holm 1979): the chance of any false finding in the whole family stays below alpha."""
     given = np.asarray(p_values, dtype=np.float64)
-    return np.asarray(multipletests(given, method="holm")[1], dtype=np.float64) if given.size else given
+    order = np.argsort(given)
+    raised = np.maximum.accumulate(given[order] * np.arange(given.size, 0, -1))
+    adjusted = np.empty_like(given)
+    adjusted[order] = np.minimum(raised, 1.0)
+    return adjusted
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Resamples:
     """Bootstrap weights: how often each item counts in each resample. Subjects are drawn, within strata."""
 
@@ -88,10 +104,16 @@ class Resamples:
     subject: Ints
     """[items]: number of each item's subject."""
 
-    @property
+    @cached_property
     def subjects(self) -> int:
         """How many there are."""
         return len(np.unique(self.subject))
+
+    @cached_property
+    def _total(self) -> Floats:
+        """Weights of all items together, [resamples]."""
+        found: Floats = self.weights.sum(1, dtype=np.float64)
+        return found
 
     def part(self, chosen: Bools) -> "Resamples":
         """The same resamples seen from some of the items only."""
@@ -102,8 +124,19 @@ class Resamples:
         _, number = np.unique(self.subject, return_inverse=True)
         return np.rint(np.bincount(number, weights=values)).astype(np.int64)
 
+    @cached_property
+    def tails(self) -> tuple[float, float]:
+        """The level of the intervals, widened (see :meth:`interval`): two shares of the resamples."""
+        n = self.subjects
+        wide = np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - LEVEL) / 2) if n > 1 else -np.inf
+        tail = float(special.ndtr(wide))
+        return tail, 1 - tail
+
     def means(self, values: npt.ArrayLike, *, extremes: tuple[float, float]) -> Floats:
         """Resampled means of values, [items] or [runs, items], as [resamples] or [resamples, runs].
+
+        Those of whole numbers are exact: the same to the last bit whatever else is asked for at the same time, and on
+        whatever machine. So give the sums over an entry's seeds, and divide what comes out.
 
         Args:
             values: of the items.
@@ -115,7 +148,7 @@ class Resamples:
         rows = np.concatenate([rows, np.tile(np.array(extremes, dtype=np.float32), (len(rows), 1))], axis=1)
         totals = (self.weights @ rows.T).astype(np.float64)
         with np.errstate(invalid="ignore"):  # of a few subjects none may have been drawn: NaN, no mean
-            means: Floats = totals / self.weights.sum(1, dtype=np.float64)[:, None]
+            means: Floats = totals / self._total[:, None]
         return means if np.ndim(values) == 2 else means[:, 0]
 
     def interval(self, values: npt.ArrayLike, *, extremes: tuple[float, float]) -> tuple[Floats, Floats]:
@@ -124,15 +157,8 @@ class Resamples:
         Percentiles of a bootstrap are a little too narrow for small samples, as normal quantiles are beside Student's;
         the level is widened to make up for it.
         """
-        low, high = np.nanquantile(self.means(values, extremes=extremes), self._tails(), axis=0)
+        low, high = _quantiles(self.means(values, extremes=extremes), self.tails)
         return low, high
-
-    def _tails(self) -> tuple[float, float]:
-        """The widened level."""
-        n = self.subjects
-        wide = np.sqrt(n / (n - 1)) * distributions.t.ppf((1 - LEVEL) / 2, n - 1) if n > 1 else -np.inf
-        tail = float(distributions.norm.cdf(wide))
-        return tail, 1 - tail
 
     def correlation(self, one: npt.ArrayLike, other: npt.ArrayLike) -> tuple[float, float, float]:
         """Spearman's rank correlation over the items, and its 95 % interval over subjects: (rho, low, high).
@@ -144,7 +170,9 @@ class Resamples:
             one: [items].
             other: [items].
         """
-        ranks = np.stack([distributions.rankdata(values) for values in (one, other)])
+        from scipy.stats import rankdata
+
+        ranks = np.stack([rankdata(values) for values in (one, other)])
         if np.ptp(ranks, axis=1).min() == 0:
             return (float("nan"),) * 3
         every = np.ones((1, ranks.shape[1]))
@@ -155,8 +183,49 @@ class Resamples:
         both = share @ ranks.prod(0) - middle.prod(1)
         with np.errstate(invalid="ignore", divide="ignore"):
             rho = both / np.sqrt(spread.prod(1))
-        low, high = np.nanquantile(rho[1:], self._tails())
+        low, high = np.nanquantile(rho[1:], self.tails)
         return float(rho[0]), float(low), float(high)
+
+
+def _quantiles(means: Floats, at: tuple[float, float]) -> Floats:
+    """Of resamples, [resamples] or [resamples, runs], as [2] or [2, runs]; those without a mean do not count."""
+    found: Floats = (np.nanquantile if np.isnan(means).any() else np.quantile)(means, at, axis=0)  # the first is slow
+    return found
+
+
+@dataclass(frozen=True)
+class Parted:
+    """Resamples seen from several parts of the items at once: as from each :meth:`Resamples.part`, by one product."""
+
+    drawn: Resamples
+    chosen: Bools
+    """[parts, items]. A part has at least one."""
+
+    @cached_property
+    def _total(self) -> Floats:
+        """Weights of each part, [resamples, parts]."""
+        ends = np.ones((len(self.chosen), 2), dtype=bool)
+        found: Floats = (self.drawn.weights @ np.concatenate([self.chosen, ends], axis=1).T).astype(np.float64)
+        return found
+
+    @cached_property
+    def _tails(self) -> list[tuple[float, float]]:
+        return [self.drawn.part(chosen).tails for chosen in self.chosen]
+
+    def intervals(self, values: Ints, *, extremes: tuple[int, int]) -> tuple[Floats, Floats]:
+        """95 % intervals of the mean within each part, [parts] and [parts]; see :meth:`Resamples.interval`.
+
+        Args:
+            values: of the items, whole numbers, so that it is the same number to the last bit as of the part alone.
+            extremes: the least and the greatest value an item can have.
+        """
+        rows = np.concatenate([self.chosen * values, np.tile(extremes, (len(self.chosen), 1))], axis=1)
+        totals = (self.drawn.weights @ rows.astype(np.float32).T).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            means = totals / self._total
+        ends = [_quantiles(column, tails) for column, tails in zip(means.T.copy(), self._tails, strict=True)]
+        low, high = np.reshape(ends, (len(ends), 2)).T
+        return low, high
 
 
 def resample(
@@ -215,8 +284,8 @@ def minimum_detectable_effect(items: int, discordant: float, *, tests: int = 1, 
     """
     if items < 1 or not 0 <= discordant <= 1:
         raise ValueError("a detectable effect needs items and a share of discordant ones between 0 and 1")
-    a = distributions.norm.isf(ALPHA / tests / 2) * np.sqrt(discordant)
-    b = distributions.norm.isf(1 - power)
+    a = -special.ndtri(ALPHA / tests / 2) * np.sqrt(discordant)
+    b = -special.ndtri(1 - power)
     # a + b √(ψ - d²) = √n d is a quadratic in d once squared; the difference is its larger root.
     root = b * np.sqrt(max(0.0, discordant * (items + b * b) - a * a))
     effect = (a * np.sqrt(items) + root) / (items + b * b)
@@ -238,7 +307,7 @@ class Pairwise:
 
     def interval(self) -> tuple[Floats, Floats]:
         """95 % intervals of the differences between the methods."""
-        half = distributions.t.isf((1 - LEVEL) / 2, self.freedom) * self.error
+        half = _within(self.freedom) * self.error
         return self.difference - half, self.difference + half
 
 
@@ -265,14 +334,14 @@ def compare_all(seeds: Floats, replicates: Floats, subjects: int) -> Pairwise:
     difference = means[:, None] - means[None, :]
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = total**2 / (of_items**2 / max(1, subjects - 1) + of_seeds**2 / max(1, of_pool))
-        p = 2 * distributions.t.sf(np.abs(difference) / np.sqrt(total), freedom)
+        p = 2 * special.stdtr(freedom, -np.abs(difference) / np.sqrt(total))
     p = np.where(total > 0, p, np.where(difference == 0, 1.0, 0.0))
     np.fill_diagonal(p, 1.0)
     return Pairwise(difference, np.sqrt(total), np.where(total > 0, freedom, 1.0), p)
 
 
 def each(seeds: Floats, replicates: Floats, subjects: int) -> tuple[Floats, Floats]:
-    """95 % intervals of methods one by one, over facts and seeds: the parts of :func:`compare_all` without a second one.
+    """95 % intervals of methods one by one, over facts and seeds: :func:`compare_all` without a second one.
 
     Args:
         seeds: [entries, seeds], NaN where an entry lacks a seed.
@@ -288,12 +357,18 @@ def each(seeds: Floats, replicates: Floats, subjects: int) -> tuple[Floats, Floa
     total = of_items + of_seeds
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = total**2 / (of_items**2 / max(1, subjects - 1) + of_seeds**2 / max(1, of_pool))
-    half = distributions.t.isf((1 - LEVEL) / 2, np.where(total > 0, freedom, 1.0)) * np.sqrt(total)
+    half = _within(np.where(total > 0, freedom, 1.0)) * np.sqrt(total)
     return means - half, means + half
 
 
+def _within(freedom: Floats) -> Floats:
+    """How many errors Student's 95 % interval reaches from its middle, by the degrees of freedom."""
+    found: Floats = -special.stdtrit(freedom, (1 - LEVEL) / 2)
+    return found
+
+
 def _over_seeds(seeds: Floats) -> tuple[Ints, Floats, Floats, float, int]:
-    """How many seeds each entry has, their mean, its own squared error; one training's variance, pooled; its freedom."""
+    """Of each entry: how many seeds, their mean, its squared error. Of all: a training's variance, and its freedom."""
     count = np.sum(~np.isnan(seeds), axis=1)
     means = np.nanmean(seeds, axis=1)
     squares = np.nansum((seeds - means[:, None]) ** 2, axis=1)

@@ -15,7 +15,7 @@ Boxes = npt.NDArray[np.float64]
 
 SIZE = 12.0
 """Of the type, px."""
-LENGTH = 26
+LENGTH = 30
 """A longer title is cut, in characters."""
 _ABOVE, _BELOW = 9.5, 3.5
 """What a line of it takes above and below its base line, px."""
@@ -23,21 +23,18 @@ _WIDE, _NARROW = frozenset("mwMW%@&"), frozenset("'ijlIJft r|/\\.,:;-!()[]")
 RADIUS = 9.0
 """Of the square a mark takes, px."""
 _MIDDLE = (_ABOVE - _BELOW) / 2
-_REACH = 150.0
+REACH = 120.0
 """How far a label may lie from its mark, px."""
 _BESIDE = 18.0
 """Up to so far away, px, it needs no line to its mark."""
-_CROSSED = 25.0
+_CROSSED = 40.0
 """A mark that the line goes through counts as so many px more."""
+_COVERED, _STRUCK = 40.0, 60.0
+"""So does a label that lies on what it should leave free, in part for a part; and one that lies on a line."""
 _SIDES, _SHIFTS, _GAPS = (
     np.array(column, dtype=np.float64)
     for column in zip(
-        *(
-            (side, shift, side * gap)
-            for side in (1, -1)
-            for gap in (11, 30, 60, 100, 140)
-            for shift in range(-140, 141, 14)
-        ),
+        *((side, shift, side * gap) for side in (1, -1) for gap in (11, 30, 60, 90) for shift in range(-112, 113, 14)),
         strict=True,
     )
 )
@@ -50,6 +47,8 @@ class Wanted:
     x: float
     y: float
     text: str
+    mark: tuple[float, float, float, float]
+    """Its own box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,9 @@ class Spot:
 
     x: float
     y: float
-    """Start of its base line, px."""
+    """Of its base line, px."""
+    side: int
+    """-1: its end lies there; 0: its middle; 1: its start."""
     box: tuple[float, float, float, float]
     leader: tuple[float, float] | None
     """Where the line from the mark ends, where the label had to move away."""
@@ -83,7 +84,12 @@ def _em(letter: str) -> float:
 
 
 def place(
-    wanted: Sequence[Wanted], marks: Boxes, better_not: Boxes, area: tuple[float, float, float, float]
+    wanted: Sequence[Wanted],
+    marks: Boxes,
+    better_not: Boxes,
+    strokes: Boxes,
+    area: tuple[float, float, float, float],
+    reach: float = REACH,
 ) -> list[Spot | None]:
     """A spot for each label, in the order in which they matter; None where there is no free one.
 
@@ -91,12 +97,14 @@ def place(
         wanted: those that matter most first.
         marks: what no label may cover.
         better_not: what a label should leave free where it can.
+        strokes: lines that it should not lie on where it can, (x, y, x, y).
         area: what the labels stay in: left, top, right, bottom.
+        reach: how far a label may lie from its mark, px.
     """
     labels, lines = np.empty((0, 4)), np.empty((0, 4))
     found: list[Spot | None] = []
     for one in wanted:
-        spot = _best(one, marks, labels, lines, better_not, area)
+        spot = _best(one, marks, labels, lines, better_not, strokes, area, reach)
         found.append(spot)
         if spot:
             labels = np.vstack([labels, spot.box])
@@ -110,7 +118,9 @@ def _best(
     labels: Boxes,
     lines: Boxes,
     better_not: Boxes,
+    strokes: Boxes,
     area: tuple[float, float, float, float],
+    reach: float,
 ) -> Spot | None:
     """The nearest free spot whose leader crosses no label, no other leader and few marks."""
     wide = width(one.text)
@@ -120,22 +130,27 @@ def _best(
     boxes = np.stack([x - 1, y - _ABOVE, x + wide + 1, y + _BELOW], axis=1)
     ends = np.stack([np.where(side < 0, x + wide + 3, x - 3), y - _MIDDLE], axis=1)
     away = np.hypot(ends[:, 0] - one.x, ends[:, 1] - one.y)
-    cost = np.where(side == 0, 16.0, away + 4 * (side < 0)) + 0.05 * _shared(boxes, better_not).sum(1)
-    free = (boxes[:, :2] >= area[:2]).all(1) & (boxes[:, 2:] <= area[2:]).all(1) & (cost < _REACH)
+    cost = np.where(side == 0, 16.0, away + 4 * (side < 0))
+    free = (boxes[:, :2] >= area[:2]).all(1) & (boxes[:, 2:] <= area[2:]).all(1) & (cost < reach)
     free &= ~(_shared(boxes, np.vstack([marks, labels])) > 0).any(1) & ~_cross(lines, boxes).any(0)
-    led = (side != 0) & (away > _BESIDE)
+    centres = (marks[:, :2] + marks[:, 2:]) / 2
+    nearest = np.hypot(ends[:, None, 0] - centres[:, 0], ends[:, None, 1] - centres[:, 1]).min(1)
+    led = (side != 0) & ((away > _BESIDE) | (nearest < away - 0.1))  # or it would seem to be another's
     leaders = np.stack([np.full(len(x), one.x), np.full(len(x), one.y), ends[:, 0], ends[:, 1]], axis=1)
     far = np.flatnonzero(free & led)
-    others = marks[(marks != (one.x - RADIUS, one.y - RADIUS, one.x + RADIUS, one.y + RADIUS)).any(1)]
+    others = marks[_shared(np.array([one.mark]), marks)[0] == 0]  # what lies on its own mark cannot be avoided
     cost[far] += _CROSSED * _cross(leaders[far], others).sum(1)
     free[far] &= ~_cross(leaders[far], labels).any(1) & ~_meet(leaders[far], lines).any(1)
-    cost = np.where(free, cost, np.inf)
-    at = int(np.argmin(cost))
-    if cost[at] >= _REACH:
+    free &= cost < reach
+    if not free.any():
         return None
+    covered = np.minimum(_shared(boxes, better_not).sum(1) / (wide * (_ABOVE + _BELOW)), 1)
+    struck = _cross(strokes, boxes).any(0)
+    at = int(np.argmin(np.where(free, cost + _COVERED * covered + _STRUCK * struck, np.inf)))
     left, top, right, bottom = boxes[at].tolist()
     leader = (float(ends[at, 0]), float(ends[at, 1])) if led[at] else None
-    return Spot(float(x[at]), float(y[at]), (left, top, right, bottom), leader)
+    anchor = float(x[at] + wide * (1 - side[at]) / 2)
+    return Spot(anchor, float(y[at]), int(side[at]), (left, top, right, bottom), leader)
 
 
 def _shared(ours: Boxes, others: Boxes) -> Boxes:

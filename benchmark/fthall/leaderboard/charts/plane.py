@@ -1,141 +1,163 @@
-"""The plane: new facts learned against old facts forgotten, in SVG coordinates; a template draws it."""
+"""The plane: new facts learned against old facts forgotten. Vega draws it, ahead of time and in the browser alike."""
 
-import itertools
-import math
-from collections.abc import Iterable, Sequence
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from fthall.leaderboard.board import Entry, forgotten
+from fthall.leaderboard.board import Entry, forgotten, number
+from fthall.leaderboard.charts import labels, vega
+from fthall.leaderboard.charts.geometry import Fronts, frame, fronts
+from fthall.leaderboard.charts.inline import Thing, inline
+from fthall.leaderboard.charts.rows import SMALL, Extra, Row, about, label, rows
 from fthall.records import Split
+from fthall.submissions.tiers import Tier
 
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """One entry in the plane, in SVG coordinates."""
-
-    entry: Entry
-    x: float
-    y: float
-    bar: tuple[float, float] | None
-    seeds: tuple[tuple[float, float], ...]
-    label: str
-    text_x: float
-    text_y: float
-    leader: tuple[float, float] | None
-    """Where the line from the mark to a label that had to move away ends."""
+WIDTH, HEIGHT = 676, 412
+"""Of the frame, px."""
+CROWD = 60
+"""With more entries, marks are smaller, labels stay close, and seeds are left to the entries' own pages."""
+QUESTION = "What did this fine-tuning make the model forget?"
 
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """New facts learned against old facts forgotten."""
+    """The picture of a track."""
 
-    marks: tuple[Mark, ...]
-    x_ticks: tuple[tuple[int, float], ...]
-    y_ticks: tuple[tuple[float, float], ...]
-    front: str = ""
-    """SVG path of the Pareto front; empty where no two entries are on it."""
-    band: str = ""
-    """SVG path of what lies between the fronts of the better and of the worse ends of the intervals."""
-    width: int = 680
-    height: int = 460
-    left: int = 64
-    right: int = 660
-    top: int = 44
-    bottom: int = 404
+    svg: str
+    """For the page: well-formed, everything from submissions escaped, no style attributes, one a page."""
+    spec: vega.Spec
+    """For the browser: the same picture, which can be zoomed and takes the page's colours."""
+    front: bool
+    """Whether there is a front to speak of."""
+    seeds: bool
+    """Whether single seeds are drawn."""
+    unnamed: int
+    """How many marks have no label, for want of room."""
+    kinds: frozenset[str]
+    """Which of ``checked``, ``claimed``, ``refuted`` and ``base`` are drawn."""
 
+    def script(self, track_id: str) -> str:
+        """A script that hands ``spec`` to plane.js, which loads it on demand: a page may not fetch JSON from a disk."""
+        data = json.dumps(self.spec, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+        return f"(window.fthallPlanes ??= {{}})[{json.dumps(track_id)}] = {data};\n"
 
-def plane(entries: Sequence[Entry]) -> Plane:
-    """Place the marks, their error bars and their labels. Every entry must have a forgetting."""
-    frame = Plane((), (), ())
-    shown: list[float] = [s.forgetting or 0.0 for e in entries for s in e.seeds]
-    shown += [end for e in entries for end in e.interval or ()]
-    low, high = min(0.0, *shown), max(5.0, *shown)
-    step = next((s for s in (1, 2, 5, 10, 20) if (high - low) / s <= 7), 25)
-    first, last = math.floor(low / step) * step, math.ceil(high / step) * step
-
-    def across(percent: float) -> float:
-        return round(frame.left + 14 + percent / 100 * (frame.right - frame.left - 28), 1)
-
-    def down(points: float) -> float:
-        return round(frame.top + 14 + (points - first) / (last - first) * (frame.bottom - frame.top - 28), 1)
-
-    places = [(across(e.accuracy[Split.UNKNOWN].mean), down(forgotten(e))) for e in entries]
-    dots = [
-        tuple((across(s.accuracy[Split.UNKNOWN]), down(s.forgetting)) for s in e.seeds if s.forgetting is not None)
-        for e in entries
-    ]
-    # The reference is 0 by definition; its own interval is where the zero line comes from, not a distance from it.
-    bars = [None if e.is_reference or not e.interval else (down(e.interval[0]), down(e.interval[1])) for e in entries]
-    blocks = [(x - 9, y - 9, x + 9, y + 9) for x, y in places]
-    blocks += [(x - 4, y - 4, x + 4, y + 4) for x, y in itertools.chain(*dots)]
-    blocks += [(x - 4, *bar[:1], x + 4, *bar[1:]) for (x, _), bar in zip(places, bars, strict=True) if bar]
-    marks: dict[str, Mark] = {}
-    # Labels find their places from top to bottom, so that leaders seldom cross.
-    for entry, place, bar, seeds in sorted(zip(entries, places, bars, dots, strict=True), key=lambda row: row[1][1]):
-        label = entry.title if len(entry.title) <= 26 else entry.title[:25].rstrip() + "…"
-        box = _dodge(place, max(7.9 * len(label), 64.0), frame, blocks)
-        blocks.append(box)
-        end = (round(box[0] - 3 if box[0] > place[0] else box[2] + 3, 1), round((box[1] + box[3]) / 2, 1))
-        leader = end if math.dist(place, end) > 24 else None
-        marks[entry.slug] = Mark(entry, *place, bar, seeds, label, round(box[0], 1), round(box[1] + 11, 1), leader)
-    y_ticks = tuple((value, down(value)) for value in range(first, last + 1, step))
-    middle, better, worse = (
-        [(across(learned), down(points)) for learned, points in front([(e, value(e)) for e in entries])]
-        for value in (forgotten, lambda e: _ends(e)[0], lambda e: _ends(e)[1])
-    )
-    several = len(middle) > 2  # the first corner is at nothing learned
-    back = " ".join(f"L{x} {y}" for x, y in reversed(_corners(worse)))
-    return Plane(
-        tuple(marks[entry.slug] for entry in entries),
-        tuple((value, across(value)) for value in range(0, 101, 20)),
-        y_ticks,
-        f"M{' '.join(f'{x} {y}' for x, y in _corners(middle))}" if several else "",
-        f"M{' '.join(f'{x} {y}' for x, y in _corners(better))} {back}Z" if several else "",
-    )
+    def png(self) -> bytes:
+        """The picture in light colours, 1520 x 1000: twice as large as its px."""
+        return vega.png(self.spec, _LIGHT)
 
 
-def front(entries: Iterable[tuple[Entry, float]]) -> list[tuple[float, float]]:
-    """The Pareto front, from nothing learned to the most: (percent of new facts learned, fewest points forgotten).
+_LIGHT: dict[str, Any] = {"hint": "better: learns more, forgets less"}
+"""Signals of a picture by itself: Liberation Sans has no oblique arrow, and would be left for whatever font has one."""
 
-    What is learned counts to a whole percent, so that a fact more does not excuse ten that are forgotten. Entries come
-    with the points they are to be drawn at.
+
+def plane(entries: Sequence[Entry], track_id: str = "", track: str = "", extras: Sequence[Extra] = ()) -> Plane:
+    """Draw a track.
+
+    Args:
+        entries: of one track, each with a forgetting.
+        track_id: of the section of the page, and of the entries' pages; without one, marks are no links.
+        track: its name.
+        extras: further marks, which are no links and on no front.
     """
-    found: list[tuple[float, float]] = []
-    for entry, points in sorted(entries, key=lambda row: (-round(row[0].accuracy[Split.UNKNOWN].mean), row[1])):
-        if not found or points < found[-1][1]:
-            found.append((entry.accuracy[Split.UNKNOWN].mean, points))
-    return [(0.0, found[-1][1]), *reversed(found)] if found else []
+    crowd = len(entries) > CROWD
+    best = _fronts(entries)
+    found = rows(entries, extras, best.line, track_id, seeds=not crowd)
+    spec = _spec(found, best, (WIDTH, HEIGHT), crowd=crowd)
+    title, desc = ET.Element("title", {"id": f"{track_id}-plane-title"}), ET.Element("desc")
+    title.text = ", ".join(filter(None, ["New facts learned against old facts forgotten", track]))
+    desc.set("id", f"{track_id}-plane-desc")
+    desc.text = _described(entries)
+    brief = {entry.slug: about(entry, brief=True) for entry in entries} if crowd else {}
+    svg = inline(
+        vega.svg(spec),
+        {row["slug"]: _thing(row, brief.get(row["slug"]) or row["about"]) for row in reversed(found)},
+        [title, desc],
+        {
+            "class": "still crowd" if crowd else "still",
+            "role": "img",
+            "aria-labelledby": f"{track_id}-plane-title {track_id}-plane-desc",
+        },
+        grow=SMALL if crowd else 1.0,
+        digits=0 if crowd else 1,
+    )
+    return Plane(
+        svg,
+        spec,
+        front=bool(best.line),
+        seeds=any(row["seeds"] for row in found),
+        unnamed=sum(row["text"] is None for row in found),
+        kinds=frozenset(row["kind"] for row in found),
+    )
 
 
-def _ends(entry: Entry) -> tuple[float, float]:
-    """The interval of forgetting; the reference is 0 by definition."""
-    if entry.is_reference or not entry.interval:
-        return forgotten(entry), forgotten(entry)
-    return entry.interval
+def preview(entries: Sequence[Entry], track: str, extras: Sequence[Extra] = ()) -> bytes:
+    """A PNG of 1200 x 630 for those who link to the leaderboard: its question over the plane of a track, light."""
+    best = _fronts(entries)
+    found = rows(entries, extras, best.line, "", seeds=False)
+    spec = _spec(found, best, (520, 184), crowd=True)
+    spec["padding"] = {"left": 60, "top": 82, "right": 20, "bottom": 49}
+    titles = {
+        "heading": QUESTION,
+        "track": track,
+        "xtitle": "New facts learned, % →",
+        "ytitle": "← Old facts forgotten",
+    }
+    return vega.png(spec, _LIGHT | titles)
 
 
-def _corners(steps: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Of a staircase: along at what has been forgotten so far, then to the next."""
-    turns = [[(before[0], after[1]), after] for before, after in itertools.pairwise(steps)]
-    return [*steps[:1], *itertools.chain(*turns)]
+def _fronts(entries: Sequence[Entry]) -> Fronts:
+    """Of those whose numbers were not refuted."""
+    return fronts([entry for entry in entries if entry.tier is not Tier.REFUTED])
 
 
-_Box = tuple[float, float, float, float]
+def _spec(found: list[Row], best: Fronts, size: tuple[float, float], *, crowd: bool) -> vega.Spec:
+    """The specification; gives the rows the places of their labels."""
+    shown = [row["forgotten"] for row in found]
+    shown += [end for row in found for end in (row["region"] or ())[2:]]
+    shown += [points for row in found for _, points in row["seeds"]]
+    within = frame(shown, *size)
+    grow = SMALL if crowd else 1.0
+    label(found, best.line, within, size=grow, reach=labels.REACH / 2 if crowd else labels.REACH)
+    shapes = list(dict.fromkeys(row["shape"] for row in found))
+    drawn = [row | {"shape": shapes.index(row["shape"])} for row in reversed(found)]  # what matters most lies on top
+    made = vega.spec(
+        "plane",
+        {
+            "entries": drawn,
+            "front": [{"learned": learned, "forgotten": points} for learned, points in best.line],
+            "band": [{"learned": learned, "forgotten": points} for learned, points in best.band],
+        },
+        {
+            "shapes": shapes,
+            "across": within.across,
+            "down": within.down,
+            "grow": grow,
+            "faint": 0.07 if crowd else 0.18,  # as plane.css
+        },
+    )
+    return made | {"width": within.width, "height": within.height}
 
 
-def _dodge(place: tuple[float, float], width: float, frame: Plane, blocks: Sequence[_Box]) -> _Box:
-    """The nearest free spot for a two-line label beside its mark; the least covered one if none is free."""
-    height, best = 27.0, (math.inf, (0.0, 0.0, 0.0, 0.0))
-    shifts = (0, *(sign * by for by in range(15, 166, 15) for sign in (1, -1)))
-    for shift, side, gap in itertools.product(shifts, (1, -1), (13, 40, 90, 150, 220)):
-        x = place[0] + gap if side > 0 else place[0] - gap - width
-        y = place[1] - height / 2 + shift
-        box = (x, y, x + width, y + height)
-        if box[0] < frame.left + 2 or box[2] > frame.right - 2 or y < frame.top + 2 or box[3] > frame.bottom - 2:
-            continue
-        covered = sum(
-            max(0.0, min(box[2], b[2]) - max(box[0], b[0])) * max(0.0, min(box[3], b[3]) - max(box[1], b[1]))
-            for b in blocks
-        )
-        best = min(best, (50 * covered + abs(shift) + gap + (4 if side < 0 else 0), box))
-    return best[1]
+def _thing(row: Row, numbers: Sequence[str]) -> Thing:
+    """What is drawn about a row."""
+    kind = "" if row["kind"] == "checked" else f" {row['kind']}"
+    return Thing(
+        classes=f"c{row['colour']}{kind}",
+        entry=None if row["kind"] == "base" else row["slug"],
+        title=f"{row['title']}: {', '.join(numbers)}",
+        href=row["href"],
+        shape=row["shape"],
+    )
+
+
+def _described(entries: Sequence[Entry]) -> str:
+    """What a reader without the picture is told."""
+    learned = [entry.accuracy[Split.UNKNOWN].mean for entry in entries]
+    points = [forgotten(entry) for entry in entries]
+    return (
+        f"{len(entries)} entr{'y' if len(entries) == 1 else 'ies'}. New facts learned: {number(min(learned))} to "
+        f"{number(max(learned))} %. Old facts forgotten: {number(min(points))} to {number(max(points))} points below "
+        "the reference. The table below has every number."
+    )

@@ -1,6 +1,8 @@
 """Vega, through vl-convert: a specification in; SVG, PNG or the script that shows it in a browser out. No network."""
 
 import copy
+import functools
+import io
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
@@ -23,8 +25,8 @@ import {expressionInterpreter} from "/npm/vega-interpreter@2.0.0/+esm";
 Object.assign(transforms, plain, views, encode, label);
 window.fthallVega = {parse, View, expr: expressionInterpreter};
 """
-"""The parts of Vega that the planes need, as vl-convert carries them: half of all, and the interpreter, which does
-without ``eval``."""
+"""The parts of Vega that the planes need, and the interpreter, which does without ``eval``: half of what Vega is with
+Vega-Lite and Vega-Embed. These are the names under which this version of vl-convert carries them."""
 
 
 def spec(name: str, data: Mapping[str, Sequence[Mapping[str, Any]]], signals: Mapping[str, Any]) -> Spec:
@@ -39,19 +41,17 @@ def spec(name: str, data: Mapping[str, Sequence[Mapping[str, Any]]], signals: Ma
         KeyError: the file has no data set or signal of that name.
     """
     made: Spec = json.loads((data_dir("leaderboard") / "static" / f"{name}.vega.json").read_text(encoding="utf-8"))
-    sets, own = ({one["name"]: one for one in made[kind]} for kind in ("data", "signals"))
+    sets = {one["name"]: one for one in made["data"]}
     for key, rows in data.items():
         sets[key]["values"] = list(rows)
-    for key, value in signals.items():
-        own[key]["value"] = value
-    return made
+    return _set(made, signals)
 
 
 def svg(made: Spec) -> ET.Element:
-    """Draw it; numbers are in px, and no position hangs on a font.
+    """Draw it; numbers are in px. What goes wrong in a mark Vega says on stderr only, and leaves the mark out.
 
     Raises:
-        ValueError: Vega could not draw it whole.
+        ValueError: not a specification.
     """
     import vl_convert
 
@@ -59,13 +59,28 @@ def svg(made: Spec) -> ET.Element:
     return ET.fromstring(text)  # noqa: S314  # what Vega wrote
 
 
-def png(made: Spec, scale: float = 2.0) -> bytes:
-    """Draw it as a picture, ``scale`` times as large as its px. Text is in Liberation Sans, which vl-convert carries."""
+def png(made: Spec, signals: Mapping[str, Any], scale: float = 2.0) -> bytes:
+    """Draw it as a picture on white, in 256 colours.
+
+    Text is in Liberation Sans, which vl-convert carries, except what that lacks: that is left to the fonts of the
+    machine, so pictures of such titles are not the same everywhere.
+
+    Args:
+        made: the specification.
+        signals: values of signals it has.
+        scale: how many pixels a px has.
+    """
     import vl_convert
+    from PIL import Image
 
-    return vl_convert.vega_to_png(_still(made), scale=scale)
+    drawn = vl_convert.vega_to_png(_still(_set(made, signals)) | {"background": "#ffffff"}, scale=scale)
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(drawn)) as picture:
+        picture.convert("RGB").quantize(256).save(out, "PNG", optimize=True)
+    return out.getvalue()
 
 
+@functools.cache
 def bundle() -> str:
     """The script that shows a specification in a browser, under a policy without ``unsafe-eval``; 450 kB.
 
@@ -75,6 +90,15 @@ def bundle() -> str:
 
     licence = (data_dir("leaderboard") / "static" / "vega.license.txt").read_text(encoding="utf-8")
     return f"/*\n{licence}*/\n{vl_convert.javascript_bundle(_BUNDLE)}\n"
+
+
+def _set(made: Spec, values: Mapping[str, Any]) -> Spec:
+    """With other values of signals."""
+    copied = copy.deepcopy(made)
+    signals = {one["name"]: one for one in copied["signals"]}
+    for key, value in values.items():
+        signals[key]["value"] = value
+    return copied
 
 
 def _still(made: Spec) -> Spec:

@@ -19,12 +19,14 @@ from fthall.leaderboard import board, charts, compare
 from fthall.leaderboard.board import Board, Entry
 from fthall.leaderboard.charts import Panel, Plane
 from fthall.leaderboard.choose import Choice, choices
-from fthall.leaderboard.entries import EntryPage, entry_page
+from fthall.leaderboard.entries import EntryPage, Findings, entry_page, findings
 from fthall.leaderboard.site import docs, downloads, feed
+from fthall.leaderboard.site.cache import Cache, of_track
 from fthall.leaderboard.site.fill import MARK, Templates, templates
 from fthall.paths import data_dir
 from fthall.records import EpochPoint, Release, Split
-from fthall.submissions import Submission, lacking, read, retired
+from fthall.submissions import Submission, lacking, look, read, retired
+from fthall.submissions.find import checked
 from fthall.submissions.tiers import Tier
 
 _OURS = (".html", ".csv", ".json", ".parquet", ".png", ".svg", ".xml", ".txt", ".js")
@@ -46,8 +48,8 @@ class Track:
     """The base before any training, as the reference's runs asked it: means over them."""
     plane: Plane | None
     panels: tuple[Panel, ...]
-    pages: tuple[EntryPage, ...]
-    """A page an entry, in the order of the table."""
+    of: tuple[str, ...]
+    """Hashes of all that its pages hang on but fthall itself."""
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -90,7 +92,13 @@ class Track:
 
 
 def render(
-    submissions: Path, out: Path, *, release: Release | None = None, note: str | None = None, url: str | None = None
+    submissions: Path,
+    out: Path,
+    *,
+    release: Release | None = None,
+    note: str | None = None,
+    url: str | None = None,
+    cache: Cache | None = None,
 ) -> Path:
     """Validate every submission and write the site, whole or not at all.
 
@@ -100,6 +108,7 @@ def render(
         release: check against this release instead of the shipped ones.
         note: a banner on every page.
         url: where the site will be, for what needs whole addresses: the site map, the preview, the feed's links.
+        cache: what earlier builds found, where it may be taken from and kept; the site is the same without.
 
     Returns:
         ``out/index.html``.
@@ -108,12 +117,10 @@ def render(
         FthallError: an invalid or duplicate submission, a broken page, or a folder that is not ours to replace.
     """
     _check_out(out)
-    tracks = [track(found, rows) for found, rows in read(submissions, release)]
+    found = read(submissions, release, cache.submission if cache else checked)
+    tracks = [track(against, rows, cache) for against, rows in found]
     tracks.sort(key=lambda one: (-len(one.entries), one.id))  # the front page shows the first
-    site = {
-        "tracks": tracks,
-        "left_out": {} if release else lacking(submissions),
-        "retired": retired(submissions),
+    common = {
         "pages": docs.pages(data_dir("leaderboard") / "pages"),
         "places": docs.PLACES,
         "note": note,
@@ -122,12 +129,22 @@ def render(
         "shapes": charts.SHAPES,
         "url": url,
     }
-    _write(out, _files(templates(), tracks, site))
+    about = {"tracks": tracks, "left_out": {} if release else lacking(submissions), "retired": retired(submissions)}
+    _write(out, _files(templates(), tracks, common, about, cache))
+    if cache:
+        cache.prune()
     return out / "index.html"
 
 
-def _files(filled: Templates, tracks: Sequence[Track], site: Mapping[str, Any]) -> dict[str, bytes]:
-    """All of the site, by name."""
+def _files(
+    filled: Templates,
+    tracks: Sequence[Track],
+    common: Mapping[str, Any],
+    about: Mapping[str, Any],
+    cache: Cache | None,
+) -> dict[str, bytes]:
+    """All of the site, by name; ``common`` is what every page may show, ``about`` what those of one track may not."""
+    site = {**common, **about}
     made: dict[str, bytes] = {}
 
     def add(name: str, content: str | bytes) -> None:
@@ -135,32 +152,70 @@ def _files(filled: Templates, tracks: Sequence[Track], site: Mapping[str, Any]) 
             raise FthallError(f"two pages would be {name}; rename the entry or the page")
         made[name] = content.encode() if isinstance(content, str) else content
 
-    board_page: dict[str, Any] = {"scripts": ("app.js",), "styles": ("style.css", "plane.css"), **site}
+    assets: dict[str, Any] = {"scripts": ("app.js", "plane.js"), "styles": ("style.css", "plane.css"), "loads": True}
+    board_page = {**assets, **site}
     add("index.html", filled.fill("board.html", current="index", track=tracks[0] if tracks else None, **board_page))
     for one in tracks:
         add(f"{one.id}.html", filled.fill("board.html", current=one.id, track=one, **board_page))
-        if one.panels:
-            name = f"training-{one.id}"
-            add(f"{name}.html", filled.fill("training.html", current=name, track=one, **site))
-        found = compare.comparison(one.board, one.id)
-        both: dict[str, Any] = {"scripts": ("compare.js",), "styles": ("style.css", "compare.css"), "comparison": found}
-        add(f"{found.name}.html", filled.fill("compare.html", current=found.name, track=one, **both, **site))
-        rows = downloads.rows(one.release, one.entries)
-        add(f"{one.id}.csv", downloads.as_csv(rows))
-        add(f"{one.id}.json", downloads.as_json(rows))
-        add(f"{one.id}.parquet", downloads.as_parquet(rows))
-        for about, row in zip(one.pages, rows, strict=True):
-            own: dict[str, Any] = {"track": one, "page": about, "current": about.name}
-            add(f"{about.name}.html", filled.fill("entry.html", scripts=("app.js",), **own, **site))
-            add(f"{about.name}.json", downloads.entry(row, about))
+        for name, content in _of_track(filled, one, common, cache).items():
+            add(name, content)
     for page in site["pages"]:
         add(f"{page.name}.html", filled.fill("page.html", current=page.name, page=page, **site))
+    if pictured := next((one for one in tracks if one.plane), None):
+        add("vega.js", charts.bundle())
+        add("preview.png", charts.preview(pictured.entries, pictured.release.track))
     add("404.html", filled.fill("404.html", current="404", **site))
     add("feed.xml", feed.atom([one.board for one in tracks], [one.id for one in tracks], site["url"]))
     if site["url"]:
         add("sitemap.xml", feed.site_map(made, site["url"]))
         add("robots.txt", f"User-agent: *\nAllow: /\nSitemap: {site['url']}/sitemap.xml\n")
     return made
+
+
+def _of_track(filled: Templates, one: Track, common: Mapping[str, Any], cache: Cache | None) -> Mapping[str, bytes]:
+    """What hangs on a track alone, by name: all but the page with its table, which shows the others at a glance."""
+
+    def make() -> dict[str, bytes]:
+        made: dict[str, str | bytes] = {}
+        if one.panels:
+            name = f"training-{one.id}"
+            made[f"{name}.html"] = filled.fill("training.html", current=name, track=one, **common)
+        found = compare.comparison(one.board, one.id)
+        both: dict[str, Any] = {"scripts": ("compare.js",), "styles": ("style.css", "compare.css"), "comparison": found}
+        made[f"{found.name}.html"] = filled.fill("compare.html", current=found.name, track=one, **both, **common)
+        if one.plane:
+            made[f"{one.id}.plane.js"] = one.plane.script(one.id)
+            made[f"{one.id}.png"] = one.plane.png()
+        rows = downloads.rows(one.release, one.entries)
+        made[f"{one.id}.csv"] = downloads.as_csv(rows)
+        made[f"{one.id}.json"] = downloads.as_json(rows)
+        made[f"{one.id}.parquet"] = downloads.as_parquet(rows)
+        for entry, row in zip(one.entries, rows, strict=True):
+            about = _entry_page(one, entry, cache)
+            own: dict[str, Any] = {"track": one, "page": about, "current": about.name}
+            made[f"{about.name}.html"] = filled.fill("entry.html", scripts=("app.js",), **own, **common)
+            made[f"{about.name}.json"] = downloads.entry(row, about)
+        return {name: text.encode() if isinstance(text, str) else text for name, text in made.items()}
+
+    if cache is None:
+        return make()
+    return cache.files([repr(sorted(common.items())), *one.of], make)
+
+
+def _entry_page(one: Track, entry: Entry, cache: Cache | None) -> EntryPage:
+    own = [row.submission for row in entry.seeds]
+    bound = [row.submission for row in one.reference.seeds] if one.reference else []
+
+    def make() -> Findings:
+        return findings([each.run for each in own], [each.run for each in bound], one.board.on)
+
+    if cache is None:
+        found = make()
+    else:
+        of = [one.release.digest, *(each.digest for each in own), "against", *(each.digest for each in bound)]
+        found = cache.record(Findings, of, make)
+    panel = next((panel for panel in one.panels if panel.entry is entry), None)
+    return entry_page(one.id, entry, panel, found)
 
 
 def _write(out: Path, files: Mapping[str, bytes]) -> None:
@@ -194,13 +249,13 @@ def _check_out(out: Path) -> None:
         raise FthallError(f"{out} holds other files ({strange[0]}); empty it or choose another folder for the site")
 
 
-def track(release: Release, submissions: Sequence[Submission]) -> Track:
+def track(release: Release, submissions: Sequence[Submission], cache: Cache | None = None) -> Track:
     """All that the pages of a track show."""
-    made = board.board(release, submissions)
+    of = of_track(release, submissions)
+    odd = cache.odd(of, lambda: look(release, submissions)) if cache else look(release, submissions)
+    made = board.board(release, submissions, looks_odd=odd)
     name = re.sub(r"[^A-Za-z0-9]+", "-", release.track)
     panels = tuple(charts.panels(made.entries))
-    by_entry = {panel.entry.slug: panel for panel in panels}
-    reference = [row.submission.run for row in made.reference.seeds] if made.reference else []
     return Track(
         id=name,
         release=release,
@@ -209,9 +264,9 @@ def track(release: Release, submissions: Sequence[Submission]) -> Track:
         made_with=tuple(sorted({one.card.versions["fthall"] for one in submissions if "fthall" in one.card.versions})),
         choices=choices(made.entries),
         untouched=_untouched(made.reference),
-        plane=charts.plane(made.entries) if made.reference else None,
+        plane=charts.plane(made.entries, name, release.track) if made.reference else None,
         panels=panels,
-        pages=tuple(entry_page(name, entry, by_entry.get(entry.slug), reference, made.on) for entry in made.entries),
+        of=tuple(of),
     )
 
 

@@ -20,6 +20,7 @@ def rows(release: Release, entries: Sequence[Entry]) -> list[dict[str, Any]]:
     found = []
     for entry in entries:
         low, high = entry.interval or (None, None)
+        least, most = entry.learned_interval or (None, None)
         found.append(
             {
                 "track": release.track,
@@ -36,6 +37,8 @@ def rows(release: Release, entries: Sequence[Entry]) -> list[dict[str, Any]]:
                 "seeds": len(entry.seeds),
                 "created": entry.created.isoformat(),
                 **{str(split): entry.accuracy[split].mean for split in Split},
+                "unknown_low": least,
+                "unknown_high": most,
                 "wrong": entry.wrong.mean,
                 "abstained": entry.abstained.mean,
                 "forgetting": entry.forgetting.mean if entry.forgetting else None,

@@ -27,7 +27,13 @@ class Templates:
     """Of the leaderboard's folder ``static``."""
 
     def fill(
-        self, template: str, *, scripts: Sequence[str] = (), styles: Sequence[str] = ("style.css",), **values: Any
+        self,
+        template: str,
+        *,
+        scripts: Sequence[str] = (),
+        styles: Sequence[str] = ("style.css",),
+        loads: bool = False,
+        **values: Any,
     ) -> str:
         """A page.
 
@@ -35,20 +41,19 @@ class Templates:
             template: its file.
             scripts: inlined, and allowed by their hash alone.
             styles: likewise.
+            loads: whether its scripts may load others, which lie beside the page, when the reader asks for it.
             values: what the template asks for.
         """
         css, js = ("\n".join(self.assets[name] for name in names) for names in (styles, scripts))
         allowed = _hash(js) if js else "'none'"
+        if loads:
+            allowed += " 'strict-dynamic'"
         policy = (
             f"default-src 'none'; style-src {_hash(css)}; script-src {allowed}; img-src data:; base-uri 'none'; "
             "form-action 'none'"
         )
-        ours = {
-            "generator": MARK,
-            "policy": policy,
-            "css": css,
-            "js": js,
-        }  # nothing of a submission's is marked as safe
+        # Nothing of a submission's is marked as safe.
+        ours = {"generator": MARK, "policy": policy, "css": css, "js": js}
         safe = {name: Markup(text) for name, text in ours.items()}  # noqa: S704
         return _lean(self.environment.get_template(template).render(**safe, **values))
 
