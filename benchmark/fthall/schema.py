@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
 
 from fthall.errors import FthallError
 
@@ -23,11 +26,11 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class _PlainLoader(yaml.SafeLoader):
+class _Plain(Composer, SafeConstructor):
     """Safe YAML without aliases or merges (what is read is what is written) and without a name twice."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
+        if self.check_event(yaml.AliasEvent):  # type: ignore[attr-defined] # of what it is mixed with
             raise yaml.YAMLError("aliases (*name) are not allowed")
         return super().compose_node(parent, index)
 
@@ -38,6 +41,38 @@ class _PlainLoader(yaml.SafeLoader):
         if len(set(names)) < len(names):
             raise yaml.YAMLError(f"{Counter(names).most_common(1)[0][0][:80]!r} stands twice in one mapping")
         return super().construct_mapping(node, deep)
+
+
+class _PlainLoader(_Plain, yaml.SafeLoader):
+    """All of it in Python."""
+
+
+try:
+    from yaml.cyaml import CParser  # type: ignore[attr-defined]
+except ImportError:  # PyYAML was built without libyaml
+    _QuickLoader: type[_Plain] = _PlainLoader
+else:
+
+    class _ByLibyaml(_Plain, CParser, Resolver):
+        """The same with libyaml for a scanner, six times as fast; not its composer, whose depth nothing bounds."""
+
+        def __init__(self, stream: str) -> None:
+            CParser.__init__(self, stream)
+            Composer.__init__(self)
+            SafeConstructor.__init__(self)
+            Resolver.__init__(self)
+
+    _QuickLoader = _ByLibyaml
+
+
+def _load(text: str) -> Any:
+    """Plain YAML. What libyaml reads otherwise than PyYAML (tabs, marks, tags), and what it refuses, PyYAML reads."""
+    if "!" not in text and text.replace("\n", "").isprintable():
+        try:
+            return yaml.load(text, _QuickLoader)  # type: ignore[arg-type] # noqa: S506 - a SafeConstructor
+        except Exception:  # noqa: S110 - the same again, for the words that say what is wrong
+            pass
+    return yaml.load(text, _PlainLoader)  # noqa: S506 - a SafeLoader
 
 
 def read_yaml(path: Path, absent: str) -> Any:
@@ -51,7 +86,7 @@ def read_yaml(path: Path, absent: str) -> Any:
         FthallError: missing or not readable as plain YAML.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506 - a SafeLoader
+        return _load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FthallError(absent) from None
     except Exception as error:  # its constructors raise ValueError, KeyError and others for "2026-13-45", "!!bool x", …

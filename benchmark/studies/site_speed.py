@@ -4,33 +4,35 @@
 
 The thousand are the committed ones and variants of them: some answers turned right or wrong, in proportion to the
 tracks, three seeds an entry, every second with the evidence of its trajectory, every third with a checkpoint and hashes
-of its training data; all of them pass the checks. Each build is a process of its own, ``fthall site build``, whose
-seconds (also those of the processor) and peak the operating system tells. ``--keep FOLDER`` makes the submissions there,
-or takes those that are there. Linux only.
+of its training data; all of them pass the checks. Each build is a process of its own, and its seconds begin with its
+start. One is added to the largest track, and changed: the pages of all its entries are others then. What comes of that
+must be what a build from nothing gives, byte for byte. Linux only.
 """
 
+import gzip
+import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import study
-from fthall import __version__
-from fthall.answers import LETTERS, judge
+from fthall.answers import LETTERS, accuracy, judge
 from fthall.bases import hardware
-from fthall.files import sha256
 from fthall.measure import metrics
 from fthall.records import Answer, EpochPoint, Fact, Outcome, Release, Split
-from fthall.submissions import Submission, pinned, read
+from fthall.submissions import Submission, find, pinned, read
 from fthall.submissions.check import question_hash
 from fthall.submissions.make import write_submission
 
@@ -38,6 +40,19 @@ SUBMISSIONS = Path(__file__).parents[2] / "submissions"
 MANY, SEEDS = 1000, 3
 FLIPPED = 0.08
 """Share of the answers that are turned, at most."""
+LARGEST = "geonames/smollm2-135m"
+PACKAGES = ("fthall", "jinja2", "numpy", "pydantic", "pyyaml", "scipy", "vl-convert-python")
+BUILD = """
+import json, re, resource, sys
+from pathlib import Path
+from fthall.leaderboard import render
+from fthall.leaderboard.site import cache
+root, out, kept = sys.argv[1:]
+render(Path(root), Path(out), cache=cache.opened(Path(kept)) if kept else None)
+used = resource.getrusage(resource.RUSAGE_SELF)
+peak = int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
+sys.stdout.write(json.dumps({"processor_seconds": round(used.ru_utime + used.ru_stime, 1), "peak_mib": round(peak)}))
+"""
 
 
 def populate(root: Path, many: int) -> None:
@@ -70,7 +85,7 @@ def _variant(
     answers = {split: _turned(rows, release.splits[split], share, rng) for split, rows in one.answers.items()}
     points = one.run.trajectory
     if points:
-        points = (*points[:-1], replace(points[-1], **{str(s): metrics.accuracy(rows) for s, rows in answers.items()}))
+        points = (*points[:-1], replace(points[-1], **{str(s): accuracy(rows) for s, rows in answers.items()}))
     card = one.card.model_dump(mode="json", by_alias=True, exclude_none=True)
     card |= {"entry": f"{one.card.entry[:56]}-v{entry}", "title": f"{one.card.title[:68]}, no. {entry}", "seed": seed}
     card |= {"created": one.card.created, "trained_on": list(card["trained_on"])}
@@ -142,5 +157,73 @@ def _pinned(weights: str, rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
+def built(root: Path, out: Path, kept: Path | None) -> dict[str, Any]:
+    """What a process that builds the site says of itself, and how long it was there."""
+    began = time.perf_counter()
+    command = [sys.executable, "-c", BUILD, str(root), str(out), str(kept or "")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)  # noqa: S603 - our own
+    return {"seconds": round(time.perf_counter() - began, 1), **json.loads(done.stdout)}
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two sites are the same, byte for byte."""
+    files = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in (one, other)]
+    return files[0] == files[1]
+
+
+def measure(root: Path, place: Path) -> dict[str, Any]:
+    """Build the site of the submissions, whole and after a change; ``place`` is for what comes of it."""
+    kept, site, anew = place / "kept", place / "site", place / "anew"
+    found = {"all of it": built(root, anew, None)}
+    one = next(path for path in find(root) if f"-v{SEEDS}-seed" in path.name and LARGEST in str(path))
+    shutil.move(one, place / one.name)
+    found["all of it but one, kept for the next"] = built(root, site, kept)
+    shutil.move(place / one.name, one)
+    found["one added"] = built(root, site, kept)
+    found["nothing changed"] = built(root, site, kept)
+    if not same(site, anew):
+        raise SystemExit("one more does not give what a build from nothing gives")
+    (release, rows), *_ = [row for row in read(SUBMISSIONS) if row[0].track == LARGEST]
+    shutil.rmtree(one)
+    entry, _, seed = one.name.partition("-seed")
+    source = next(row for row in rows if row.card.entry == entry.rpartition("-v")[0])
+    _variant(source, release, root, SEEDS, int(seed), np.random.default_rng(1))
+    found["one changed"] = built(root, site, kept)
+    built(root, anew, None)
+    if not same(site, anew):
+        raise SystemExit("another one does not give what a build from nothing gives")
+    sizes = {path.name: path.stat().st_size for path in site.iterdir()}
+    front = (site / "index.html").read_bytes()
+    return {
+        "builds": found,
+        "files": len(sizes),
+        "pages": sum(name.endswith(".html") for name in sizes),
+        "site_mib": round(sum(sizes.values()) / 2**20, 1),
+        "kept_mib": round(sum(path.stat().st_size for path in kept.iterdir()) / 2**20, 1),
+        "front_page_bytes": len(front),
+        "front_page_gzip_bytes": len(gzip.compress(front, 9, mtime=0)),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = study.parser(__doc__)
+    parser.add_argument("--submissions", type=int, default=MANY)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "submissions"
+        populate(root, options.submissions)
+        tracks = Counter("/".join(path.parts[-3:-1]) for path in find(root))
+        told = {
+            "hardware": hardware(),
+            "cores": os.cpu_count(),
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+            "submissions": sum(tracks.values()),
+            "of_tracks": dict(sorted(tracks.items())),
+            **measure(root, Path(folder)),
+        }
+    study.tell(told, options.out)
+
+
 if __name__ == "__main__":
-    pass
+    main()

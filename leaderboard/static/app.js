@@ -2,11 +2,15 @@
 "use strict";
 (() => {
   const url = new URL(location.href);
+  let soon;
   const remember = (key, value) => {
     if (value) url.searchParams.set(key, value);
     else url.searchParams.delete(key);
     url.hash = location.hash;
-    try { history.replaceState(null, "", url.href.replaceAll("%2C", ",")); } catch { /* some browsers forbid it for files */ }
+    clearTimeout(soon);
+    soon = setTimeout(() => {  // what the reader sees comes first: this takes a while
+      try { history.replaceState(null, "", url.href.replaceAll("%2C", ",")); } catch { /* some browsers forbid it for files */ }
+    });
   };
   const link = (href, text) => {
     const made = document.createElement("a");

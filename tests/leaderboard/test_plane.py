@@ -236,7 +236,7 @@ def test_every_mark_says_its_numbers_and_leads_to_its_page(few: tuple[Entry, ...
     title = str(sft.findtext("title"))
     assert title.startswith(f"SFT: learned 95.0 % ({low:.1f} to {high:.1f}), forgot 30.0 points (")
     assert title.endswith("), recomputed")
-    assert root.get("role") == "img"
+    assert root.get("role") == "group"
     ids = {element.get("id") for element in root.iter()}
     assert set(str(root.get("aria-labelledby")).split()) <= ids
     assert root.findtext("title") == "New facts learned against old facts forgotten, geonames/tiny"

@@ -9,7 +9,7 @@ from test_site import REFERENCE, TRACK, about, build_release, page, submit
 from fthall.files import write_json, write_jsonl
 from fthall.leaderboard import board
 from fthall.leaderboard.board import Board
-from fthall.records import Release, Split
+from fthall.records import Release
 from fthall.submissions import Submission, read
 from fthall.submissions.tiers import Tier
 

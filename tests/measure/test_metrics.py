@@ -127,38 +127,27 @@ def said(*rows: tuple[str, str, Outcome]) -> list[Answer]:
     return [Answer(fact_id, Split.HELD, text, outcome) for fact_id, text, outcome in rows]
 
 
-def test_transitions_by_hand() -> None:
-    before = said(("a", "", C), ("b", "", C), ("c", "", C), ("d", "", W))
-    after = said(("d", "", C), ("a", "", C), ("b", "", W), ("c", "", A))
-    found = metrics.transitions(before, after)
-    assert len(found) == 9
-    assert {pair: n for pair, n in found.items() if n} == {(C, C): 1, (C, W): 1, (C, A): 1, (W, C): 1}
-    for other in (after[1:], [*after, after[0]]):
-        with pytest.raises(ValueError, match="paired"):
-            metrics.transitions(before, other)
-
-
 def fact(name: str, relation: str, *answers: str) -> Fact:
     return Fact(name, relation, name, f"{name}?", answers)
 
 
 def test_leakage_counts_only_answers_drilled_for_the_same_relation() -> None:
-    held = [fact(name, "city", "Oslo") for name in "abcd"] + [fact("e", "river", "Po")]
-    trained = [fact("x", "city", "Rome", "Roma"), fact("y", "river", "Nile")]
+    held = [*["city"] * 4, "river"]
+    trained = metrics.drilled([fact("x", "city", "Rome", "Roma"), fact("y", "river", "Nile")])
     answers = said(("a", "ROMA.", W), ("b", "Nile", W), ("c", "Lima", W), ("d", "Oslo", C), ("e", "the Nile", W))
     assert metrics.leakage(answers, held, trained) == 50  # a and e of four wrong ones
-    assert metrics.leakage(answers[3:4], held, trained) is None
+    assert metrics.leakage(answers[3:4], held[3:4], trained) is None
 
 
 def test_answer_entropy_by_hand() -> None:
-    facts = [fact(name, "city", "Oslo") for name in "abcd"] + [fact(name, "river", "Po") for name in "ef"]
+    relations = [*["city"] * 4, *["river"] * 2]
     answers = said(
         *((name, text, W) for name, text in zip("abcdef", ["Rome", "rome", "Lima", "Oslo", "Po", "Po"], strict=True))
     )
     # cities: shares 1/2, 1/4, 1/4 are 1.5 bits; rivers 0; weighted 4 to 2
-    assert metrics.answer_entropy(answers, facts) == pytest.approx(1.0)
+    assert metrics.answer_entropy(answers, relations) == pytest.approx(1.0)
     with pytest.raises(ValueError, match="no entropy"):
-        metrics.answer_entropy([], facts)
+        metrics.answer_entropy([], [])
 
 
 def test_differing() -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
 
 from fthall.measure import stats
 
@@ -64,6 +66,18 @@ def test_holm_by_hand() -> None:
     assert stats.holm([]).size == 0
 
 
+@given(st.lists(st.sampled_from([0.0, 1e-300, 0.001, 0.01, 0.02, 0.3, 1.0]), min_size=1, max_size=30))
+def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:
+    assert stats.holm(p_values).tolist() == multipletests(p_values, method="holm")[1].tolist()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 17, 856])
+def test_coins_are_right_to_the_last_bit(count: int) -> None:
+    exact = [Fraction(math.comb(count, heads), 2**count) for heads in range(count + 1)]
+    assert stats.coins(count).tolist() == [float(chance) for chance in exact]
+    assert stats.coins(count) == pytest.approx(scipy_stats.binom.pmf(range(count + 1), count, 0.5), rel=1e-12)
+
+
 def test_the_bootstrap_is_scipys_where_items_are_subjects_of_one_relation() -> None:
     values = np.random.default_rng(3).random(57) < 0.8
     drawn = stats.resample(list(range(57)), ["r"] * 57, count=500, seed=7)
@@ -98,6 +112,29 @@ def test_a_subject_brings_all_its_items_and_strata_keep_their_size() -> None:
     assert drawn.totals(np.arange(37))[:2].tolist() == [0 + 1, 2 + 3]
     assert (weights[:, 35:37].sum(1) == 2).all()  # too few for a stratum of their own, and nobody to be pooled with
     assert (weights[:, 0:24:2].sum(1) + weights[:, 37:].sum(1) == 12 + 2).all()  # the pseudo-subjects join the largest
+
+
+def test_means_of_whole_numbers_do_not_hang_on_what_else_is_asked_for() -> None:
+    rng = np.random.default_rng(5)
+    drawn = stats.resample([i // 2 for i in range(301)], [f"r{i % 3}" for i in range(301)], count=200)
+    sums = rng.integers(-3, 4, (40, 301))
+    together = drawn.means(sums, extremes=(-3, 3))
+    alone = [drawn.means(row, extremes=(-3, 3)) for row in sums]
+    assert np.array_equal(together, np.stack(alone, axis=1))
+    exact = drawn.weights[:, :-2].astype(np.int64) @ sums.T + 3 * (drawn.weights[:, [-1]] - drawn.weights[:, [-2]])
+    assert np.array_equal(together, exact / drawn.weights.astype(np.int64).sum(1)[:, None])
+
+
+def test_intervals_of_parts_are_those_of_each_alone() -> None:
+    rng = np.random.default_rng(6)
+    drawn = stats.resample([i // 2 for i in range(120)], [f"r{i % 3}" for i in range(120)])
+    values = rng.integers(-2, 3, 120)
+    chosen = np.stack([np.arange(120) < 1, np.arange(120) % 3 == 0, rng.random(120) < 0.4, np.ones(120, dtype=bool)])
+    low, high = stats.Parted(drawn, chosen).intervals(values, extremes=(-2, 2))
+    for row, part in enumerate(chosen):
+        alone = drawn.part(part).interval(values[part], extremes=(-2, 2))
+        assert (low[row], high[row]) == tuple(map(float, alone))
+    assert np.isnan(drawn.part(chosen[0]).means(values[:1], extremes=(-2, 2))).any()  # and they did not count
 
 
 def alone(items: int) -> stats.Resamples:

@@ -3,17 +3,20 @@
 import datetime
 import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
 from builders import tiny_release, write_submission_folder
-from fthall import submissions
+from fthall import schema, submissions
 from fthall.errors import FthallError
-from fthall.files import read_json, write_json, write_text
+from fthall.files import read_json, read_jsonl, write_json, write_text
 from fthall.paths import data_dir
 from fthall.records import Release, Split
 from fthall.submissions import check
@@ -27,6 +30,64 @@ POINT = {"epoch": 1, "known": 100, "unknown": 100 / 3, "held": 50, "held_val": 5
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     return tiny_release(tmp_path_factory.mktemp("release"))
+
+
+SAID = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
+    ['"', "\\", '\\"', "\n", "a\tb", "\x7f", "\u2028", '","prediction":"', '"}', "{}", "é", "😀"]
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(SAID, SAID, max_size=5), st.booleans(), st.booleans(), st.booleans())
+def test_lines_are_read_as_json_reads_them(
+    tmp_path_factory: pytest.TempPathFactory, rows: dict[str, str], ascii: bool, spaced: bool, swapped: bool
+) -> None:
+    path = tmp_path_factory.mktemp("lines") / "held.jsonl"
+    named = [{"fact_id": fact_id, "prediction": said} for fact_id, said in rows.items()]
+    separators = (", ", ": ") if spaced else (",", ":")
+    lines = (dict(reversed(row.items())) if swapped else row for row in named)
+    write_text(path, "".join(json.dumps(row, ensure_ascii=ascii, separators=separators) + "\n" for row in lines))
+    assert check._said(path) == {row["fact_id"]: row["prediction"] for row in read_jsonl(path)} == rows
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a: b", "a: [1, 2.5, yes, ~, 2026-01-02, 0x1f, 1_000, .5, 1e5, 5.0e-05, 'it''s', \"\\x41\", {b: c}]"),
+        *(
+            "a: !!str 1",
+            "a: ! 1",
+            "a: !x 1",
+            "a: x\ty",
+            "a: x \t",
+            "a:\tx",
+            "\ufeffa: b",
+            "a: \u2028b",
+            "a: |\n b\n  c\n",
+        ),
+        *("a: >\n b\n c\n", "? a\n: b", "- a\n- b", "a: b: c", "a: [", "a: *b", "a: &b c", "<<: {a: b}", "a: 1\na: 2"),
+        *(
+            "%YAML 1.2\n---\na: b",
+            "---\na: b\n...\n---\nb: c",
+            "a: @b",
+            "a: 'b",
+            "",
+            "#",
+            "a: 2026-13-45",
+            "=: =",
+            "[" * 5000,
+        ),
+    ],
+)
+def test_yaml_is_read_alike_with_and_without_libyaml(text: str) -> None:
+    def read(load: Callable[[str], Any]) -> str:
+        try:
+            return repr(load(text))
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+    assert schema._QuickLoader is not schema._PlainLoader  # libyaml is here
+    assert read(schema._load) == read(functools.partial(yaml.load, Loader=schema._PlainLoader))
 
 
 def write(root: Path, release: Release, slug: str = "sft-seed0", **options: Any) -> Path:

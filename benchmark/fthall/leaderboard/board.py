@@ -324,7 +324,6 @@ def _seed(one: Submission, twins: Sequence[EvaluatedRun], looks_odd: tuple[str, 
     accuracy = {split: 100 * int(right.sum()) / len(right) for split, right in one.run.right.items()}
     forgetting = twin.accuracy(Split.HELD) - accuracy[Split.HELD] if twin else None
     trajectory = one.run.trajectory
-    verification = tiers.verification(one, verified)
     return SeedRow(
         submission=one,
         seed=one.card.seed,
@@ -336,8 +335,8 @@ def _seed(one: Submission, twins: Sequence[EvaluatedRun], looks_odd: tuple[str, 
         fall=metrics.fall_from_peak(trajectory) if trajectory else None,
         at={level: metrics.held_at_plasticity(trajectory, level) for level in report.LEVELS},
         trajectory=trajectory,
-        tier=tiers.given(one, verification),
-        verification=verification,
+        tier=tiers.tier(one, verified),
+        verification=tiers.verification(one, verified),
         odd=looks_odd,
     )
 

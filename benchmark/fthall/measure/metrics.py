@@ -7,10 +7,10 @@ Accuracies and differences are in percent and percentage points. Accuracy itself
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from fthall.answers import accuracy, first_line, normalise
+from fthall.answers import accuracy, answered, normalise
 from fthall.records import Answer, EpochPoint, Fact, Outcome, Split
 
 
@@ -104,20 +104,12 @@ def retention(reference: float, held: float) -> float:
     return 100 * held / reference
 
 
-def transitions(reference: Sequence[Answer], model: Sequence[Answer]) -> dict[tuple[Outcome, Outcome], int]:
-    """What became of each item: (outcome of the reference, outcome of the model) to how many. All nine pairs.
-
-    Raises:
-        ValueError: the two did not answer the same facts.
-    """
-    before = {answer.fact_id: answer.outcome for answer in reference}
-    if len(before) != len(reference) or sorted(before) != sorted(answer.fact_id for answer in model):
-        raise ValueError("transitions are paired: both must have answered the same facts, each once")
-    found = Counter((before[answer.fact_id], answer.outcome) for answer in model)
-    return {pair: found[pair] for pair in itertools.product(Outcome, Outcome)}
+def drilled(trained: Iterable[Fact]) -> frozenset[tuple[str, str]]:
+    """What training on facts repeats: their relations, each with an accepted answer, normalised."""
+    return frozenset((fact.relation, normalise(answer)) for fact in trained for answer in fact.answers)
 
 
-def leakage(answers: Sequence[Answer], facts: Iterable[Fact], trained: Iterable[Fact]) -> float | None:
+def leakage(answers: Sequence[Answer], relations: Sequence[str], drilled: Collection[tuple[str, str]]) -> float | None:
     """Share of the wrong answers that are a training answer of the same relation, percent.
 
     A wrong answer that was drilled for another subject is the trace of what was trained; one that was not is the
@@ -125,37 +117,38 @@ def leakage(answers: Sequence[Answer], facts: Iterable[Fact], trained: Iterable[
 
     Args:
         answers: to held-out facts.
-        facts: those facts.
-        trained: the facts of the run's training splits.
+        relations: of those facts, in the same order.
+        drilled: of the facts of the run's training splits (:func:`drilled`).
     """
-    relation = {fact.id: fact.relation for fact in facts}
-    drilled = {(fact.relation, normalise(answer)) for fact in trained for answer in fact.answers}
-    wrong = [answer for answer in answers if answer.outcome is Outcome.WRONG]
-    if not wrong:
-        return None
-    leaked = sum((relation[a.fact_id], normalise(first_line(a.prediction))) in drilled for a in wrong)
-    return 100 * leaked / len(wrong)
+    wrong = [
+        (relation, answered(answer.prediction))
+        for answer, relation in zip(answers, relations, strict=True)
+        if answer.outcome is Outcome.WRONG
+    ]
+    return 100 * sum(pair in drilled for pair in wrong) / len(wrong) if wrong else None
 
 
-def answer_entropy(answers: Sequence[Answer], facts: Iterable[Fact]) -> float:
+def answer_entropy(answers: Sequence[Answer], relations: Sequence[str]) -> float:
     """Shannon entropy of the answers given within a relation, bits; the mean over relations, weighted by items.
 
     A model that falls back on a few answers has a low one. Depends on how many items there are: compare it between
     models on the same split only.
+
+    Args:
+        answers: of a split.
+        relations: of its facts, in the same order.
 
     Raises:
         ValueError: no answers.
     """
     if not answers:
         raise ValueError("no answers, no entropy")
-    relation = {fact.id: fact.relation for fact in facts}
-    said: dict[str, Counter[str]] = {}
-    for answer in answers:
-        said.setdefault(relation[answer.fact_id], Counter())[normalise(first_line(answer.prediction))] += 1
+    said: dict[str, list[str]] = {}
+    for answer, relation in zip(answers, relations, strict=True):
+        said.setdefault(relation, []).append(answered(answer.prediction))
     bits = 0.0
-    for counter in said.values():
-        total = counter.total()
-        bits += sum(count * math.log2(total / count) for count in counter.values())
+    for given in said.values():
+        bits += sum(count * math.log2(len(given) / count) for count in Counter(given).values())
     return bits / len(answers)
 
 

@@ -8,13 +8,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 
-from fthall.answers import counts
+import numpy as np
+
 from fthall.errors import FthallError
 from fthall.files import read_json
-from fthall.measure import bins, metrics, stats
-from fthall.measure.bins import Parts
-from fthall.measure.runs import EvaluatedRun, Ground, Paired, paired, right, spread, twins
-from fthall.measure.stats import ALPHA, Bools
+from fthall.measure import metrics, stats
+from fthall.measure.runs import CODES, EvaluatedRun, Ground, Paired, paired, right, spread, twins
+from fthall.measure.stats import ALPHA
 from fthall.paths import data_dir
 from fthall.records import EpochPoint, Outcome, Split
 
@@ -139,25 +139,23 @@ def floor(track: str) -> float | None:
     return float(read_json(path)["floor"]) if path.is_file() else None
 
 
-def report(
-    runs: Sequence[EvaluatedRun], reference: Sequence[EvaluatedRun], on: Ground, parts: Parts | None = None
-) -> Report:
+def report(runs: Sequence[EvaluatedRun], reference: Sequence[EvaluatedRun], on: Ground) -> Report:
     """All there is to say about the seeds of one entry.
 
     Args:
         runs: at least one, all of one entry and of this release.
         reference: the Only-Known runs of the track; may be empty.
         on: the track's release.
-        parts: of :func:`fthall.measure.bins.partitions`, where they were made before.
     """
-    first, release, facts = runs[0], on.release, on.release.splits[Split.HELD]
+    first, release = runs[0], on.release
     accuracy = {str(split): _share(runs, split, on) for split in Split}
     forgetting = paired(reference, runs, Split.HELD, on) if reference else None
     bound = statistics.fmean(run.accuracy(Split.HELD) for run in reference) if reference else 0.0
     kept = metrics.retention(bound, accuracy["held"].correct) if bound else None
     trajectories = [run.trajectory for run in runs if run.trajectory]
-    trained = [fact for split in Split if split in first.trained_on for fact in release.splits[split]]
+    drilled = frozenset[tuple[str, str]]().union(*(on.drilled[split] for split in first.trained_on))
     held = [run.answers[Split.HELD] for run in runs]
+    bound_held = [run.answers[Split.HELD] for run in reference]
     return Report(
         track=release.track,
         release=release.digest,
@@ -173,13 +171,10 @@ def report(
         area=_mean([area for t in trajectories if (area := metrics.area(t)) is not None]),
         reached=tuple(_reached(trajectories, level) for level in LEVELS) if trajectories else (),
         transitions=_transitions(twins(reference, runs)) if reference else None,
-        leakage=_mean([x for rows in held if (x := metrics.leakage(rows, facts, trained)) is not None]),
-        entropy=statistics.fmean(metrics.answer_entropy(rows, facts) for rows in held),
-        reference_entropy=_mean([metrics.answer_entropy(run.answers[Split.HELD], facts) for run in reference]),
-        bins={
-            name: tuple(_bin(label, chosen, runs, reference, on) for label, chosen in part)
-            for name, part in (parts or bins.partitions(release)).items()
-        },
+        leakage=_mean([x for rows in held if (x := metrics.leakage(rows, on.relations, drilled)) is not None]),
+        entropy=statistics.fmean(metrics.answer_entropy(rows, on.relations) for rows in held),
+        reference_entropy=_mean([metrics.answer_entropy(rows, on.relations) for rows in bound_held]),
+        bins=_bins(runs, reference, on),
         detectable=_detectable(forgetting),
         floor=floor(release.track),
         words=tuple(_said(runs, reference, forgetting)),
@@ -227,27 +222,44 @@ def items(first: Sequence[EvaluatedRun], second: Sequence[EvaluatedRun], split: 
 
 def _share(runs: Sequence[EvaluatedRun], split: Split, on: Ground) -> Share:
     found = right(runs, split)
-    low, high = map(float, on.drawn[split].interval(found.mean(0), extremes=(0.0, 1.0)))
+    n = len(runs)
+    low, high = (float(end) / n for end in on.drawn[split].interval(found.sum(0), extremes=(0, n)))
     total = found.shape[1]
     by_seed = 100 * found.mean(1)
-    found_counts = [counts(run.answers[split]) for run in runs]
+    found_counts = [np.bincount(run.outcomes[split], minlength=len(CODES)).tolist() for run in runs]
     return Share(
         items=total,
         correct=float(by_seed.mean()),
         low=100 * low,
         high=100 * high,
-        wrong=statistics.fmean(100 * count[Outcome.WRONG] / total for count in found_counts),
-        abstained=statistics.fmean(100 * count[Outcome.ABSTAINED] / total for count in found_counts),
+        wrong=statistics.fmean(100 * count[CODES[Outcome.WRONG]] / total for count in found_counts),
+        abstained=statistics.fmean(100 * count[CODES[Outcome.ABSTAINED]] / total for count in found_counts),
         seed_sd=spread(by_seed.tolist()),
     )
 
 
-def _bin(label: str, chosen: Bools, runs: Sequence[EvaluatedRun], reference: Sequence[EvaluatedRun], on: Ground) -> Bin:
-    correct = float(100 * right(runs, Split.HELD)[:, chosen].mean())
-    if not reference:
-        return Bin(label, int(chosen.sum()), correct, None, None, None)
-    found = paired(reference, runs, Split.HELD, on, chosen)
-    return Bin(label, found.items, correct, found.difference, found.low, found.high)
+def _bins(runs: Sequence[EvaluatedRun], reference: Sequence[EvaluatedRun], on: Ground) -> dict[str, tuple[Bin, ...]]:
+    """All parts at once: what :func:`fthall.measure.runs.paired` says of each alone, without its tests."""
+    found, chosen = right(runs, Split.HELD), on.parted.chosen.T.astype(np.int64)
+    items = chosen.sum(0)
+    correct = 100 * (found.sum(0) @ chosen / (items * len(runs)))
+    apart = lows = highs = np.full(len(items), np.nan)
+    if reference:
+        pairs = twins(reference, runs)
+        differs = right([a for a, _ in pairs], Split.HELD).astype(np.int64) - found
+        apart = np.ascontiguousarray((100 * (differs @ chosen / items)).T).mean(1)
+        lows = highs = np.zeros(len(items))
+        if any((a.entry, a.seed) != (b.entry, b.seed) for a, b in pairs):  # 0 for sure with itself
+            n = len(pairs)
+            lows, highs = (100 * (end / n) for end in on.parted.intervals(differs.sum(0), extremes=(-n, n)))
+    rows = zip(items.tolist(), correct.tolist(), apart.tolist(), lows.tolist(), highs.tolist(), strict=True)
+    return {
+        name: tuple(
+            Bin(label, *next(rows)) if reference else Bin(label, *next(rows)[:2], None, None, None)
+            for label, _ in parts
+        )
+        for name, parts in on.parts.items()
+    }
 
 
 def _reached(trajectories: Sequence[Sequence[EpochPoint]], level: int) -> Reached:
@@ -257,9 +269,14 @@ def _reached(trajectories: Sequence[Sequence[EpochPoint]], level: int) -> Reache
 
 
 def _transitions(pairs: Sequence[tuple[EvaluatedRun, EvaluatedRun]]) -> dict[str, dict[str, float]]:
-    found = [metrics.transitions(a.answers[Split.HELD], b.answers[Split.HELD]) for a, b in pairs]
+    kinds = len(CODES)
+    steps = [kinds * a.outcomes[Split.HELD] + b.outcomes[Split.HELD] for a, b in pairs]
+    found = [np.bincount(step, minlength=kinds**2).tolist() for step in steps]
     return {
-        str(before): {str(after): statistics.fmean(one[before, after] for one in found) for after in Outcome}
+        str(before): {
+            str(after): statistics.fmean(one[kinds * CODES[before] + CODES[after]] for one in found)
+            for after in Outcome
+        }
         for before in Outcome
     }
 

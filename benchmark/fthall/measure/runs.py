@@ -11,9 +11,14 @@ from functools import cached_property
 
 import numpy as np
 
-from fthall.measure import stats
-from fthall.measure.stats import Bools, Resamples
+from fthall.answers import LETTERS, outcomes_of
+from fthall.measure import bins, metrics, stats
+from fthall.measure.bins import Parts
+from fthall.measure.stats import Bools, Codes, Parted, Resamples
 from fthall.records import Answer, EpochPoint, Outcome, Release, Split
+
+CODES = {outcome: code for code, outcome in enumerate(Outcome)}
+"""Of each outcome, in arrays: 0 is correct."""
 
 
 @dataclass(frozen=True)
@@ -36,24 +41,50 @@ class EvaluatedRun:
     """In order of epochs; empty if there is none."""
 
     @cached_property
+    def outcomes(self) -> Mapping[Split, Codes]:
+        """What became of each answer (:data:`CODES`), [items] a split."""
+        code = np.zeros(128, dtype=np.int8)
+        for outcome, letter in LETTERS.items():
+            code[ord(letter)] = CODES[outcome]
+        letters = {split: outcomes_of(self.answers, split).encode() for split in self.answers}
+        return {split: code[np.frombuffer(of, dtype=np.uint8)] for split, of in letters.items()}
+
+    @cached_property
     def right(self) -> Mapping[Split, Bools]:
         """Which answers are correct, [items] a split."""
-        return {
-            split: np.array([answer.outcome is Outcome.CORRECT for answer in rows], dtype=bool)
-            for split, rows in self.answers.items()
-        }
+        return {split: codes == CODES[Outcome.CORRECT] for split, codes in self.outcomes.items()}
 
     def accuracy(self, split: Split) -> float:
         """Exact match on a split, percent."""
         return 100 * float(self.right[split].mean())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ground:
     """A release with what all statistics on it share: the same resampled subjects for every run."""
 
     release: Release
     drawn: Mapping[Split, Resamples]
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Parts of the held-out facts (:func:`fthall.measure.bins.partitions`)."""
+        return bins.partitions(self.release)
+
+    @cached_property
+    def parted(self) -> Parted:
+        """The resamples seen from all :attr:`parts`, one after the other."""
+        return Parted(self.drawn[Split.HELD], np.stack([chosen for rows in self.parts.values() for _, chosen in rows]))
+
+    @cached_property
+    def relations(self) -> Sequence[str]:
+        """Of the held-out facts."""
+        return [fact.relation for fact in self.release.splits[Split.HELD]]
+
+    @cached_property
+    def drilled(self) -> Mapping[Split, frozenset[tuple[str, str]]]:
+        """The answers of a split's facts (:func:`fthall.measure.metrics.drilled`)."""
+        return {split: metrics.drilled(facts) for split, facts in self.release.splits.items()}
 
 
 def ground(release: Release) -> Ground:
@@ -132,7 +163,8 @@ def paired(
     by_seed = 100 * apart.mean(1)
     low, high = 0.0, 0.0
     if any((a.entry, a.seed) != (b.entry, b.seed) for a, b in pairs):  # 0 for sure with itself
-        low, high = map(float, drawn.interval(apart.mean(0), extremes=(-1.0, 1.0)))
+        n = len(pairs)  # of sums, which are whole numbers, and so exact
+        low, high = (float(end) / n for end in drawn.interval(apart.sum(0), extremes=(-n, n)))
     return Paired(
         items=int(chosen.sum()),
         pairs=len(pairs),
@@ -160,9 +192,11 @@ def _methods(
         return None
     one, other = right(first, split)[:, chosen], right(second, split)[:, chosen]
     seeds = np.full((2, max(len(one), len(other))), np.nan)
+    replicates = []
     for row, found in enumerate((one, other)):
-        seeds[row, : len(found)] = 100 * found.mean(1)
-    replicates = 100 * drawn.means(np.stack([one.mean(0), other.mean(0)]), extremes=(0.0, 1.0))
-    pair = stats.compare_all(seeds, replicates, drawn.subjects)
+        n = len(found)
+        seeds[row, :n] = 100 * found.mean(1)
+        replicates.append(100 * drawn.means(found.sum(0), extremes=(0, n)) / n)
+    pair = stats.compare_all(seeds, np.stack(replicates, axis=1), drawn.subjects)
     low, high = pair.interval()
     return Methods(float(low[0, 1]), float(high[0, 1]), float(pair.p[0, 1]))

@@ -1,6 +1,7 @@
 """What a submission says, as strict records: the card, the counts, and the validated whole."""
 
 import datetime
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -158,7 +159,7 @@ class Submission(BaseModel):
     slug: str
     card: Card
     results: Results
-    answers: dict[Split, tuple[Answer, ...]]
+    answers: Mapping[Split, tuple[Answer, ...]]
     digest: str = ""
     """SHA-256 over its files' names and bytes: a folder that was altered is another one."""
     trained_questions: frozenset[str] = frozenset()

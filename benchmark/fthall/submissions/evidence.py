@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from fthall.answers import LETTERS, OUTCOMES
+from fthall.answers import LETTERS, OUTCOMES, letters
 from fthall.errors import FthallError
 from fthall.files import read_jsonl
 from fthall.records import Answer, Outcome, Release, Split
@@ -56,6 +56,8 @@ def check(folder: Path, results: Results, answers: Mapping[Split, Sequence[Answe
         last = rows[-1].outcomes.get(split)
         if last is None:
             raise FthallError(f"{path}: the last epoch lacks {split}; it has all splits")
+        if not differing and last == letters(given):
+            continue
         for answer, letter in zip(given, last, strict=True):
             if (letter != LETTERS[answer.outcome]) != (answer.fact_id in differing):
                 raise FthallError(

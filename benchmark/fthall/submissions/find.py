@@ -3,7 +3,7 @@
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from fthall.knowledge import splits
 from fthall.measure.metrics import reference_of
 from fthall.records import Release
 from fthall.submissions.card import Submission
-from fthall.submissions.check import validate
+from fthall.submissions.check import Judged, validate
 
 if TYPE_CHECKING:
     from fthall.measure.runs import EvaluatedRun
@@ -51,20 +51,33 @@ def each(folders: Iterable[Path], release: Release | None = None) -> Iterator[Su
     """
     shipped = [] if release else [*splits.tracks(), *splits.retired()]
     for track, group in itertools.groupby(folders, _track):
-        against = splits.load(track) if track in shipped else release
+        against, judged = splits.load(track) if track in shipped else release, Judged()
         for folder in group:
-            yield validate(folder, against)
+            yield validate(folder, against, judged=judged)
 
 
 def _track(folder: Path) -> str:
     """The track, or retired release, a submission's folder lies under."""
-    return "/".join(folder.resolve().parts[-3:-1])
+    parts = folder.parts if len(folder.parts) > 2 and ".." not in folder.parts else folder.resolve().parts
+    return "/".join(parts[-3:-1])
 
 
-def read(root: Path, release: Release | None = None) -> list[tuple[Release, list[Submission]]]:
+def checked(folder: Path, release: Release, judged: Judged) -> Submission:
+    """A submission, checked (:func:`fthall.submissions.check.validate`)."""
+    return validate(folder, release, judged=judged)
+
+
+def read(
+    root: Path, release: Release | None = None, check: Callable[[Path, Release, Judged], Submission] = checked
+) -> list[tuple[Release, list[Submission]]]:
     """Every submission under a folder, valid, by track; but for tracks that are :func:`lacking`.
 
     Submissions of retired releases are not among them.
+
+    Args:
+        root: the folder.
+        release: check all of them against this one.
+        check: gives a submission of a folder, a release, and what others of the track answer.
 
     Raises:
         FthallError: an invalid or misplaced submission, or the seeds of an entry disagree on what it is.
@@ -72,9 +85,10 @@ def read(root: Path, release: Release | None = None) -> list[tuple[Release, list
     if not root.is_dir():
         raise FthallError(f"no folder {root}; give the folder that holds <source>/<base>/<submission>/")
     folders = find(root)
+    found = set(folders)
     for card in sorted(root.rglob("submission.yaml")):
         hidden = any(part.startswith(".") for part in card.relative_to(root).parts)
-        if not hidden and card.parent not in folders:
+        if not hidden and card.parent not in found:
             raise FthallError(f"{card} is not at <source>/<base>/<submission>/ under {root}; give the folder above")
     left_out = {} if release else lacking(root)
     for track, why in left_out.items():
@@ -82,8 +96,8 @@ def read(root: Path, release: Release | None = None) -> list[tuple[Release, list
     ranked = [folder for folder in folders if (at := _track(folder)) not in left_out and splits.RETIRED not in at]
     read = []
     for track, group in itertools.groupby(ranked, _track):
-        against = release or splits.load(track)
-        rows = [validate(folder, against) for folder in group]
+        against, judged = release or splits.load(track), Judged()
+        rows = [check(folder, against, judged) for folder in group]
         agree(rows)
         read.append((against, rows))
     return read

@@ -10,7 +10,7 @@ import operator
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from fthall.answers import first_line, normalise
+from fthall.answers import LETTERS, answered, normalise, outcomes_of, said_of
 from fthall.measure.metrics import reference_of
 from fthall.records import Outcome, Release, Split
 from fthall.submissions.card import Submission
@@ -27,6 +27,7 @@ UNTAUGHT = 0.1
 """Share of the new facts that nobody answers who was not taught them, where there is no reference to compare with."""
 CHANCE = 1e-4
 """Of a gain at least as large, were it luck."""
+_CORRECT = LETTERS[Outcome.CORRECT]
 _ASKED = (Split.UNKNOWN, Split.HELD)
 _NAMED = 3
 """Others at most, that a sentence names."""
@@ -42,13 +43,19 @@ def look(release: Release, submissions: Sequence[Submission]) -> dict[str, tuple
     by_card = {(one.card.entry, one.card.seed): one for one in submissions}
     reference = reference_of([one.card for one in submissions])
     twins = {card.seed: by_card[card.entry, card.seed] for card in reference}
+    wanted = {split: Counter(normalise(fact.answers[0]) for fact in facts) for split, facts in release.splits.items()}
+    held_out = {
+        split: [question_hash(fact.question) for fact in release.splits[split]]
+        for split in (Split.HELD, Split.HELD_VAL)
+        if any(one.trained_questions for one in submissions)
+    }
     found: dict[str, list[str]] = {one.slug: [] for one in submissions}
     for one in submissions:
         twin = twins.get(one.card.seed) or next(iter(twins.values()), None)
         found[one.slug] += [
-            *_monotonous(one, release),
+            *_monotonous(one, wanted),
             *_perfect(one),
-            *_trained(one, release),
+            *_trained(one, held_out),
             *_gained(one, None if twin is one else twin),
         ]
     for slug, said in _alike(submissions).items():
@@ -56,16 +63,16 @@ def look(release: Release, submissions: Sequence[Submission]) -> dict[str, tuple
     return {slug: tuple(said) for slug, said in found.items()}
 
 
-def _monotonous(one: Submission, release: Release) -> list[str]:
-    """The same answer, or none, over and over."""
+def _monotonous(one: Submission, wanted: Mapping[Split, Counter[str]]) -> list[str]:
+    """The same answer, or none, over and over; ``wanted`` is how often each is the right one."""
     said = []
-    for split, rows in one.answers.items():
+    for split in one.answers:
+        rows = said_of(one.answers, split)
         if len(rows) < FEW:
             continue
-        answers = Counter(normalise(first_line(answer.prediction)) for answer in rows)
-        wanted = Counter(normalise(fact.answers[0]) for fact in release.splits[split])
+        answers = Counter([answered(prediction) for prediction in rows])
         most, times = max(((text, n) for text, n in answers.items() if text), key=lambda row: row[1], default=("", 0))
-        if times > CONSTANT * len(rows) and times > 2 * wanted[most]:
+        if times > CONSTANT * len(rows) and times > 2 * wanted[split][most]:
             said.append(f"answers {most[:60]!r} to {times} of {len(rows)} questions of {split}")
         if answers[""] > EMPTY * len(rows):
             said.append(f"gives no answer to {answers['']} of {len(rows)} questions of {split}")
@@ -74,22 +81,21 @@ def _monotonous(one: Submission, release: Release) -> list[str]:
 
 def _perfect(one: Submission) -> list[str]:
     """Not one miss, in any split: no model did that, and whoever types the answers in does."""
-    rows = [answer for split in one.answers.values() for answer in split]
-    if len(rows) < FEW or any(answer.outcome is not Outcome.CORRECT for answer in rows):
+    letters = "".join([outcomes_of(one.answers, split) for split in one.answers])
+    if len(letters) < FEW or letters.count(_CORRECT) < len(letters):
         return []
-    return [f"has all of its {len(rows)} answers right"]
+    return [f"has all of its {len(letters)} answers right"]
 
 
-def _trained(one: Submission, release: Release) -> list[str]:
-    """Held-out facts among those it says it was trained on."""
+def _trained(one: Submission, held_out: Mapping[Split, Sequence[str]]) -> list[str]:
+    """Held-out facts, by the hashes of their questions, among those it says it was trained on."""
     if not one.trained_questions:
         return []
     said = []
-    for split in (Split.HELD, Split.HELD_VAL):
-        facts = release.splits[split]
-        if found := sum(question_hash(fact.question) in one.trained_questions for fact in facts):
+    for split, hashes in held_out.items():
+        if found := sum(question in one.trained_questions for question in hashes):
             said.append(
-                f"has {found} of the {len(facts)} questions of {split}, never to be trained on, in its training data"
+                f"has {found} of the {len(hashes)} questions of {split}, never to be trained on, in its training data"
             )
     return said
 
@@ -104,7 +110,7 @@ def _gained(one: Submission, twin: Submission | None) -> list[str]:
                 f"answers {gained} old facts that the reference does not, and loses {lost}: more than there is to win"
             )
     if Split.UNKNOWN not in one.card.trained_on:
-        learned, of = one.results.counts[Split.UNKNOWN].correct, len(one.answers[Split.UNKNOWN])
+        learned, of = one.results.counts[Split.UNKNOWN].correct, len(outcomes_of(one.answers, Split.UNKNOWN))
         if twin is None:
             odd = learned > UNTAUGHT * of
         else:
@@ -117,11 +123,10 @@ def _gained(one: Submission, twin: Submission | None) -> list[str]:
 
 def _changed(one: Submission, other: Submission, split: Split) -> tuple[int, int]:
     """Facts that only the one has right, and only the other."""
-    pairs = [
-        (a.outcome is Outcome.CORRECT, b.outcome is Outcome.CORRECT)
-        for a, b in zip(one.answers[split], other.answers[split], strict=True)
-    ]
-    return pairs.count((True, False)), pairs.count((False, True))
+    pairs = Counter(zip(outcomes_of(one.answers, split), outcomes_of(other.answers, split), strict=True))
+    gained = sum(count for (here, there), count in pairs.items() if here == _CORRECT != there)
+    lost = sum(count for (here, there), count in pairs.items() if here != _CORRECT == there)
+    return gained, lost
 
 
 def _luck(gained: int, lost: int) -> float:
@@ -139,7 +144,8 @@ def _alike(submissions: Sequence[Submission]) -> Mapping[str, list[str]]:
     """Answers that are another submission's: all of them, or, of another seed of the entry, nearly all."""
     said: dict[str, list[str]] = defaultdict(list)
     answers = {
-        one.slug: tuple(answer.prediction for split in _ASKED for answer in one.answers[split]) for one in submissions
+        one.slug: tuple(itertools.chain.from_iterable(said_of(one.answers, split) for split in _ASKED))
+        for one in submissions
     }
     same, seeds = defaultdict(list), defaultdict(list)
     for one in submissions:

@@ -2,7 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,10 @@ class Plane:
         """The picture in light colours, 1520 x 1000: twice as large as its px."""
         return vega.png(self.spec, _LIGHT)
 
+    def painted(self, painter: vega.Painter) -> Callable[[], bytes]:
+        """The same, drawn by another process until somebody waits for it."""
+        return painter.png(self.spec, _LIGHT)
+
 
 _LIGHT: dict[str, Any] = {"hint": "better: learns more, forgets less"}
 """Signals of a picture by itself: Liberation Sans has no oblique arrow, and would be left for whatever font has one."""
@@ -76,7 +80,7 @@ def plane(entries: Sequence[Entry], track_id: str = "", track: str = "", extras:
         [title, desc],
         {
             "class": "still crowd" if crowd else "still",
-            "role": "img",
+            "role": "group",
             "aria-labelledby": f"{track_id}-plane-title {track_id}-plane-desc",
         },
         grow=SMALL if crowd else 1.0,
@@ -92,7 +96,9 @@ def plane(entries: Sequence[Entry], track_id: str = "", track: str = "", extras:
     )
 
 
-def preview(entries: Sequence[Entry], track: str, extras: Sequence[Extra] = ()) -> bytes:
+def preview(
+    painter: vega.Painter, entries: Sequence[Entry], track: str, extras: Sequence[Extra] = ()
+) -> Callable[[], bytes]:
     """A PNG of 1200 x 630 for those who link to the leaderboard: its question over the plane of a track, light."""
     best = _fronts(entries)
     found = rows(entries, extras, best.line, "", seeds=False)
@@ -104,7 +110,7 @@ def preview(entries: Sequence[Entry], track: str, extras: Sequence[Extra] = ()) 
         "xtitle": "New facts learned, % →",
         "ytitle": "← Old facts forgotten",
     }
-    return vega.png(spec, _LIGHT | titles)
+    return painter.png(spec, _LIGHT | titles)
 
 
 def _fronts(entries: Sequence[Entry]) -> Fronts:

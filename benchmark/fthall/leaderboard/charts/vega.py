@@ -1,12 +1,17 @@
 """Vega, through vl-convert: a specification in; SVG, PNG or the script that shows it in a browser out. No network."""
 
+import contextlib
 import copy
 import functools
 import io
 import json
+import subprocess
+import sys
+import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
 
 from fthall.paths import data_dir
 
@@ -78,6 +83,82 @@ def png(made: Spec, signals: Mapping[str, Any], scale: float = 2.0) -> bytes:
     with Image.open(io.BytesIO(drawn)) as picture:
         picture.convert("RGB").quantize(256).save(out, "PNG", optimize=True)
     return out.getvalue()
+
+
+class Painter:
+    """Draws in a process of its own while this one goes on: Vega lets no other thread of Python run meanwhile.
+
+    It starts with the first picture, and ends with the ``with`` it is made for.
+    """
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="fthall.")
+        self._child: subprocess.Popen[str] | None = None
+        self._asked = self._drawn = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child:
+            self._child.kill()  # whatever is asked for was waited for
+            self._child.communicate()
+        self._folder.cleanup()
+
+    def start(self) -> None:
+        """Have the process start, so that it is there when the first picture is."""
+        if self._child is None:
+            command = [sys.executable, "-c", _PAINTER, json.dumps(sys.path)]
+            self._child = subprocess.Popen(  # noqa: S603 - ours; in a session of its own, as Ctrl-C is not for it
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                start_new_session=True,
+            )
+
+    def png(self, made: Spec, signals: Mapping[str, Any], scale: float = 2.0) -> Callable[[], bytes]:
+        """Begin to draw what :func:`png` draws; what is returned waits for it.
+
+        Args:
+            made: the specification.
+            signals: values of signals it has.
+            scale: how many pixels a px has.
+        """
+        self.start()
+        child, number = self._child, self._asked
+        self._asked += 1
+        given = Path(self._folder.name) / f"{number}.json"
+        given.write_text(json.dumps([made, signals, scale]), encoding="utf-8")
+        assert child and child.stdin and child.stdout
+        with contextlib.suppress(OSError):  # it died
+            child.stdin.write(f"{given}\n")
+            child.stdin.flush()
+        answers = child.stdout
+
+        def wait() -> bytes:
+            while self._drawn <= number and answers.readline():
+                self._drawn += 1
+            if self._drawn > number:
+                return given.with_suffix(".png").read_bytes()
+            return png(made, signals, scale)  # here it says what is wrong
+
+        return wait
+
+
+_PAINTER = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from pathlib import Path
+from fthall.leaderboard.charts import vega
+for line in sys.stdin:
+    given = Path(line.rstrip("\\n"))
+    given.with_suffix(".png").write_bytes(vega.png(*json.loads(given.read_text(encoding="utf-8"))))
+    sys.stdout.write("drawn\\n")
+    sys.stdout.flush()
+"""
+"""Takes names of files, one a line, and says of each when it is drawn."""
 
 
 @functools.cache

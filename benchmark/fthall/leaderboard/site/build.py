@@ -4,20 +4,26 @@ The pages need neither network nor JavaScript. All that is shown is computed her
 single number decides: the picture is the plane of new facts learned against old facts forgotten.
 """
 
+import gc
+import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from markupsafe import Markup
+
 from fthall import __version__
 from fthall.errors import FthallError
+from fthall.files import sha256
 from fthall.leaderboard import board, charts, compare
 from fthall.leaderboard.board import Board, Entry
-from fthall.leaderboard.charts import Panel, Plane
+from fthall.leaderboard.charts import Painter, Panel, Plane
 from fthall.leaderboard.choose import Choice, choices
 from fthall.leaderboard.entries import EntryPage, Findings, entry_page, findings
 from fthall.leaderboard.site import docs, downloads, feed
@@ -48,6 +54,8 @@ class Track:
     """The base before any training, as the reference's runs asked it: means over them."""
     plane: Plane | None
     panels: tuple[Panel, ...]
+    sft: Entry | None
+    """Plain fine-tuning on known and new facts."""
     of: tuple[str, ...]
     """Hashes of all that its pages hang on but fthall itself."""
 
@@ -65,11 +73,6 @@ class Track:
     def said(self) -> tuple[str, ...]:
         """What the numbers say."""
         return self.board.said
-
-    @property
-    def sft(self) -> Entry | None:
-        """Plain fine-tuning on known and new facts."""
-        return board.plain(self.entries)
 
     @property
     def methods(self) -> list[str]:
@@ -117,20 +120,22 @@ def render(
         FthallError: an invalid or duplicate submission, a broken page, or a folder that is not ours to replace.
     """
     _check_out(out)
-    found = read(submissions, release, cache.submission if cache else checked)
-    tracks = [track(against, rows, cache) for against, rows in found]
-    tracks.sort(key=lambda one: (-len(one.entries), one.id))  # the front page shows the first
-    common = {
-        "pages": docs.pages(data_dir("leaderboard") / "pages"),
-        "places": docs.PLACES,
-        "note": note,
-        "version": __version__,
-        "Split": Split,
-        "shapes": charts.SHAPES,
-        "url": url,
-    }
-    about = {"tracks": tracks, "left_out": {} if release else lacking(submissions), "retired": retired(submissions)}
-    _write(out, _files(templates(), tracks, common, about, cache))
+    with _seldom_collecting(), charts.Painter() as painter:
+        found = read(submissions, release, cache.submission if cache else checked)
+        tracks = [track(against, rows, painter, cache) for against, rows in found]
+        tracks.sort(key=lambda one: (-len(one.entries), one.id))  # the front page shows the first
+        common = {
+            "pages": _docs(cache),
+            "places": docs.PLACES,
+            "note": note,
+            "version": __version__,
+            "Split": Split,
+            "shapes": charts.SHAPES,
+            "url": url,
+        }
+        left_out = {} if release else lacking(submissions)
+        about = {"tracks": tracks, "left_out": left_out, "retired": retired(submissions)}
+        _write(out, _files(templates(), tracks, common, about, painter, cache))
     if cache:
         cache.prune()
     return out / "index.html"
@@ -141,6 +146,7 @@ def _files(
     tracks: Sequence[Track],
     common: Mapping[str, Any],
     about: Mapping[str, Any],
+    painter: Painter,
     cache: Cache | None,
 ) -> dict[str, bytes]:
     """All of the site, by name; ``common`` is what every page may show, ``about`` what those of one track may not."""
@@ -152,18 +158,20 @@ def _files(
             raise FthallError(f"two pages would be {name}; rename the entry or the page")
         made[name] = content.encode() if isinstance(content, str) else content
 
+    pictured = next((one for one in tracks if one.plane), None)
+    preview = _preview(pictured, painter, cache) if pictured else None
     assets: dict[str, Any] = {"scripts": ("app.js", "plane.js"), "styles": ("style.css", "plane.css"), "loads": True}
     board_page = {**assets, **site}
     add("index.html", filled.fill("board.html", current="index", track=tracks[0] if tracks else None, **board_page))
     for one in tracks:
         add(f"{one.id}.html", filled.fill("board.html", current=one.id, track=one, **board_page))
-        for name, content in _of_track(filled, one, common, cache).items():
+        for name, content in _of_track(filled, one, common, painter, cache).items():
             add(name, content)
     for page in site["pages"]:
         add(f"{page.name}.html", filled.fill("page.html", current=page.name, page=page, **site))
-    if pictured := next((one for one in tracks if one.plane), None):
-        add("vega.js", charts.bundle())
-        add("preview.png", charts.preview(pictured.entries, pictured.release.track))
+    if preview:
+        add("vega.js", _kept(cache, "vega", [], lambda: charts.bundle().encode()))
+        add("preview.png", preview())
     add("404.html", filled.fill("404.html", current="404", **site))
     add("feed.xml", feed.atom([one.board for one in tracks], [one.id for one in tracks], site["url"]))
     if site["url"]:
@@ -172,11 +180,28 @@ def _files(
     return made
 
 
-def _of_track(filled: Templates, one: Track, common: Mapping[str, Any], cache: Cache | None) -> Mapping[str, bytes]:
+def _preview(one: Track, painter: Painter, cache: Cache | None) -> Callable[[], bytes]:
+    """Begun, where it has to be drawn."""
+
+    def begin() -> Callable[[], bytes]:
+        return charts.preview(painter, one.entries, one.release.track)
+
+    begun = None if cache and cache.has("preview", one.of) else begin()
+
+    def make() -> bytes:
+        return begun() if begun else begin()()
+
+    return lambda: _kept(cache, "preview", one.of, make)
+
+
+def _of_track(
+    filled: Templates, one: Track, common: Mapping[str, Any], painter: Painter, cache: Cache | None
+) -> Mapping[str, bytes]:
     """What hangs on a track alone, by name: all but the page with its table, which shows the others at a glance."""
 
     def make() -> dict[str, bytes]:
         made: dict[str, str | bytes] = {}
+        picture = one.plane.painted(painter) if one.plane else None
         if one.panels:
             name = f"training-{one.id}"
             made[f"{name}.html"] = filled.fill("training.html", current=name, track=one, **common)
@@ -185,7 +210,6 @@ def _of_track(filled: Templates, one: Track, common: Mapping[str, Any], cache: C
         made[f"{found.name}.html"] = filled.fill("compare.html", current=found.name, track=one, **both, **common)
         if one.plane:
             made[f"{one.id}.plane.js"] = one.plane.script(one.id)
-            made[f"{one.id}.png"] = one.plane.png()
         rows = downloads.rows(one.release, one.entries)
         made[f"{one.id}.csv"] = downloads.as_csv(rows)
         made[f"{one.id}.json"] = downloads.as_json(rows)
@@ -195,6 +219,8 @@ def _of_track(filled: Templates, one: Track, common: Mapping[str, Any], cache: C
             own: dict[str, Any] = {"track": one, "page": about, "current": about.name}
             made[f"{about.name}.html"] = filled.fill("entry.html", scripts=("app.js",), **own, **common)
             made[f"{about.name}.json"] = downloads.entry(row, about)
+        if picture:
+            made[f"{one.id}.png"] = picture()
         return {name: text.encode() if isinstance(text, str) else text for name, text in made.items()}
 
     if cache is None:
@@ -213,7 +239,7 @@ def _entry_page(one: Track, entry: Entry, cache: Cache | None) -> EntryPage:
         found = make()
     else:
         of = [one.release.digest, *(each.digest for each in own), "against", *(each.digest for each in bound)]
-        found = cache.record(Findings, of, make)
+        found = cache.findings(of, make)
     panel = next((panel for panel in one.panels if panel.entry is entry), None)
     return entry_page(one.id, entry, panel, found)
 
@@ -249,7 +275,9 @@ def _check_out(out: Path) -> None:
         raise FthallError(f"{out} holds other files ({strange[0]}); empty it or choose another folder for the site")
 
 
-def track(release: Release, submissions: Sequence[Submission], cache: Cache | None = None) -> Track:
+def track(
+    release: Release, submissions: Sequence[Submission], painter: Painter | None = None, cache: Cache | None = None
+) -> Track:
     """All that the pages of a track show."""
     of = of_track(release, submissions)
     odd = cache.odd(of, lambda: look(release, submissions)) if cache else look(release, submissions)
@@ -264,10 +292,46 @@ def track(release: Release, submissions: Sequence[Submission], cache: Cache | No
         made_with=tuple(sorted({one.card.versions["fthall"] for one in submissions if "fthall" in one.card.versions})),
         choices=choices(made.entries),
         untouched=_untouched(made.reference),
-        plane=charts.plane(made.entries, name, release.track) if made.reference else None,
+        plane=_plane(made, name, of, painter, cache) if made.reference else None,
         panels=panels,
+        sft=board.plain(made.entries),
         of=tuple(of),
     )
+
+
+def _plane(made: Board, track_id: str, of: Sequence[str], painter: Painter | None, cache: Cache | None) -> Plane:
+    def make() -> bytes:
+        if painter:
+            painter.start()  # there will be pictures of it
+        drawn = asdict(charts.plane(made.entries, track_id, made.release.track))
+        return json.dumps({**drawn, "kinds": sorted(drawn["kinds"])}).encode()
+
+    told = json.loads(_kept(cache, "plane", of, make))
+    return Plane(**{**told, "kinds": frozenset(told["kinds"])})
+
+
+def _docs(cache: Cache | None) -> list[docs.Page]:
+    """The documentation; that pictures are in it, too, is why it hangs on them."""
+    root = data_dir("leaderboard")
+    given = [path for path in sorted(root.rglob("*")) if path.suffix in {".md", ".svg"}]
+    of = [f"{path.relative_to(root)} {sha256(path)}" for path in given] if cache else []
+    told = _kept(cache, "docs", of, lambda: json.dumps([astuple(page) for page in docs.pages(root / "pages")]).encode())
+    return [docs.Page(name, title, Markup(body)) for name, title, body in json.loads(told)]  # noqa: S704 - our own
+
+
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """Python looks for cycles after 700 new objects; of a thousand submissions there are millions, in no cycle."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _kept(cache: Cache | None, kind: str, of: Sequence[str], make: Callable[[], bytes]) -> bytes:
+    return cache.kept(kind, of, make) if cache else make()
 
 
 def _untouched(reference: Entry | None) -> EpochPoint | None:

@@ -5,16 +5,14 @@ templates, and what computes. So nothing is ever out of date; it is only not fou
 never code or pickles, and it is believed only if it is whole: each file begins with a hash of what follows.
 """
 
-import functools
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -22,6 +20,7 @@ from pydantic import TypeAdapter
 from fthall.answers import Later, outcomes_of
 from fthall.errors import FthallError
 from fthall.files import atomic
+from fthall.leaderboard.entries import Findings
 from fthall.paths import data_dir
 from fthall.records import Answer, Outcome, Release, Split
 from fthall.submissions import Submission, validate
@@ -33,7 +32,7 @@ LIMIT = 512 * 2**20
 """Bytes that are kept, at most: those longest unused go first."""
 _COMPUTES = ("jinja2", "markupsafe", "numpy", "pyarrow", "pydantic", "pyyaml", "scipy", "vl-convert-python")
 """Packages whose other versions might find something else."""
-_Record = TypeVar("_Record")
+_FINDINGS = TypeAdapter(Findings)
 _OUTCOMES = {outcome[0]: outcome for outcome in Outcome}
 
 
@@ -56,6 +55,10 @@ class Cache:
         if (found := self._get(kind, of)) is None:
             self._put(kind, of, found := make())
         return found
+
+    def has(self, kind: str, of: Sequence[str]) -> bool:
+        """Whether :meth:`kept` will likely not have to make it."""
+        return self._path(kind, of).is_file()
 
     def files(self, of: Sequence[str], make: Callable[[], Mapping[str, bytes]]) -> dict[str, bytes]:
         """Files by name, as :meth:`kept`."""
@@ -87,25 +90,18 @@ class Cache:
             self._put("submission", of, content)
         return one
 
-    def record(self, kind: type[_Record], of: Sequence[str], make: Callable[[], _Record]) -> _Record:
-        """A frozen dataclass of plain data, as :meth:`kept`.
-
-        Args:
-            kind: its class.
-            of: as there.
-            make: makes it.
-        """
-        adapter = _adapter(kind)
-        if content := self._get(kind.__name__, of):
+    def findings(self, of: Sequence[str], make: Callable[[], Findings]) -> Findings:
+        """What an entry's page says of its runs, as :meth:`kept`."""
+        if content := self._get("findings", of):
             try:
-                found: _Record = adapter.validate_json(content)
-                return found
+                return _FINDINGS.validate_json(content)
             except ValueError:
                 pass
         made = make()
-        content = adapter.dump_json(made)
-        if repr(adapter.validate_json(content)) == repr(made):  # else JSON has no word for a part of it
-            self._put(kind.__name__, of, content)
+        content = _FINDINGS.dump_json(made)
+        again = _FINDINGS.validate_json(content)
+        if again == made and _FINDINGS.dump_json(again) == content:  # the second tells 5 from 5.0
+            self._put("findings", of, content)
         return made
 
     def odd(self, of: Sequence[str], make: Callable[[], Mapping[str, Sequence[str]]]) -> Mapping[str, Sequence[str]]:
@@ -176,12 +172,6 @@ def of_track(release: Release, submissions: Iterable[Submission]) -> list[str]:
         *(part for one in submissions for part in (one.slug, one.digest)),
         *(part for path in asked_again for part in (path.name, hashlib.sha256(path.read_bytes()).hexdigest())),
     ]
-
-
-@functools.cache
-def _adapter(kind: Hashable) -> TypeAdapter[Any]:
-    """Made once: making one takes longer than reading a record with it."""
-    return TypeAdapter(kind)
 
 
 def _version(package: str) -> str:

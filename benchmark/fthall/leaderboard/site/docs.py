@@ -78,16 +78,17 @@ def page(path: Path) -> Page:
             token.attrSet("src", _picture(path, str(token.attrGet("src"))))
         if token.type == "link_open" and ":" not in (link := str(token.attrGet("href"))):
             token.attrSet("href", re.sub(r"\.md(?=$|#)", ".html", link))
-    body = _scrolling(markdown.renderer.render(tokens, markdown.options, {}))
+    body = _accessible(markdown.renderer.render(tokens, markdown.options, {}))
     return Page(path.stem, title.replace("`", ""), Markup(body))  # noqa: S704
 
 
-def _scrolling(html: str) -> str:
-    """What may be wider than the window scrolls by itself, also by keyboard; texts are escaped, so all tags are ours."""
+def _accessible(html: str) -> str:
+    """Heads say of what, and what is wider than the window scrolls, by keyboard, too; what was written is escaped."""
     count = itertools.count(1)
     scroll = '<div class="scroll" role="region" tabindex="0" aria-label="Table {}">\n<table>'
     html = re.sub("<table>", lambda _: scroll.format(next(count)), html)
     html = re.sub(r"<th([^>]*)></th>", r"<td\1></td>", html)  # over the names of rows: it heads nothing
+    html = re.sub(r"<th(?=[ >])", '<th scope="col"', html)
     return html.replace("</table>", "</table>\n</div>").replace("<pre>", '<pre tabindex="0">')
 
 
