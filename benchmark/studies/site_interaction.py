@@ -34,7 +34,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BOARD = {
     "filter by name, a letter more": ("[name=show]", ["s", "sf", "sft", "sft-", ""]),
     "filter by family": ("[name=family]", ["sft", "self-distill", "l2sp", ""]),
-    "filter by seeds": ("[name=seeds]", ["2", "3", ""]),
+    "filter by seeds": ("[name=seeds]", ["5", ""]),
     "say how much must be learned": ("#need", ["50", "90", "99", ""]),
     "sort by entry": ("table.entries thead th:nth-child(1) button", None),
     "sort by new facts learned": ("table.entries thead th:nth-child(5) button", None),

@@ -107,18 +107,28 @@ def served(built: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """The browser; each test has a profile of its own in it."""
+def profile() -> Iterator[Callable[..., Any]]:
+    """The browser, as profiles of it. Pages with the same options share one: all they keep is in their addresses."""
+    made: dict[str, Any] = {}
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
+
+        def found(**options: Any) -> Any:
+            options = {"viewport": {"width": 1280, "height": 900}, **options}
+            name = json.dumps(options, sort_keys=True)
+            if name not in made:
+                made[name] = browser.new_context(**options)
+                made[name].set_default_timeout(10_000)
+            return made[name]
+
+        yield found
         browser.close()
 
 
 @pytest.fixture
-def visit(chromium: Any, served: str, built: Path) -> Iterator[Visit]:
+def visit(profile: Callable[..., Any], served: str, built: Path) -> Iterator[Visit]:
     """Opens a page, by HTTP unless told otherwise; at the end it is seen that nothing went wrong on any of them."""
-    contexts, wrong = [], []
+    pages, wrong = [], []
 
     def watch(page: Any, home: str) -> None:
         page.on(
@@ -132,20 +142,17 @@ def visit(chromium: Any, served: str, built: Path) -> Iterator[Visit]:
         )
 
     def opened(name: str, home: str = served, **options: Any) -> Any:
-        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        context.set_default_timeout(10_000)
-        contexts.append(context)
-        page = context.new_page()
+        page = profile(**options).new_page()
+        pages.append(page)
         watch(page, home)
         page.goto(home + name)
         return page
 
     yield opened
-    for context in contexts:
-        for page in context.pages:
-            if page.evaluate("window.pwned") is not None:
-                wrong.append(f"ran a submission's script on {page.url}")
-        context.close()
+    for page in pages:
+        if page.evaluate("window.pwned") is not None:
+            wrong.append(f"ran a submission's script on {page.url}")
+        page.close()
     assert wrong == []
 
 
@@ -201,8 +208,8 @@ def test_a_page_of_every_kind(place: str, name: str, visit: Visit, built: Path, 
     assert page.locator("main").is_visible()
 
 
-def test_a_page_that_is_not_there(chromium: Any, served: str) -> None:
-    page = chromium.new_page()
+def test_a_page_that_is_not_there(profile: Callable[..., Any], served: str) -> None:
+    page = profile().new_page()
     assert page.goto(served + "none.html").status == 404
     assert page.locator("h1").inner_text() == "There is no such page"
     page.close()

@@ -287,14 +287,30 @@ def test_the_same_entries_make_the_same_bytes(few: tuple[Entry, ...]) -> None:
 
 def test_pictures_for_downloads_and_for_links(few: tuple[Entry, ...]) -> None:
     entries = many(few, 200)
-    for picture, size in (
-        (charts.plane(entries, NAME).png(), (1520, 1000)),
-        (charts.preview(entries, "t"), (1200, 630)),
-    ):
+    plane = charts.plane(entries, NAME)
+    with charts.Painter() as painter:
+        drawing = plane.painted(painter), charts.preview(painter, entries, "t")
+        painted, preview = (wait() for wait in drawing)
+    assert painted == plane.png()
+    for picture, size in ((painted, (1520, 1000)), (preview, (1200, 630))):
         assert len(picture) < 150_000
         with Image.open(io.BytesIO(picture)) as read:
             assert read.size == size
             assert read.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
+
+
+def test_a_picture_is_drawn_whatever_becomes_of_the_painter(few: tuple[Entry, ...]) -> None:
+    plane = charts.plane(few, NAME)
+    with charts.Painter() as painter:
+        painter.start()
+        assert painter._child
+        painter._child.kill()
+        painter._child.wait()
+        assert plane.painted(painter)() == plane.png()
+    with charts.Painter() as painter:
+        plane.painted(painter)  # and nobody waits for it
+        child = painter._child
+    assert child and child.returncode is not None
 
 
 def test_a_mark_that_vega_does_not_draw_is_noticed(few: tuple[Entry, ...], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,9 @@ def _monotonous(one: Submission, wanted: Mapping[Split, Counter[str]]) -> list[s
         rows = said_of(one.answers, split)
         if len(rows) < FEW:
             continue
-        answers = Counter([answered(prediction) for prediction in rows])
+        answers: Counter[str] = Counter()
+        for prediction, times in Counter(rows).items():
+            answers[answered(prediction)] += times
         most, times = max(((text, n) for text, n in answers.items() if text), key=lambda row: row[1], default=("", 0))
         if times > CONSTANT * len(rows) and times > 2 * wanted[split][most]:
             said.append(f"answers {most[:60]!r} to {times} of {len(rows)} questions of {split}")

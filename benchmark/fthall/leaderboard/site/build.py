@@ -280,6 +280,8 @@ def track(
 ) -> Track:
     """All that the pages of a track show."""
     of = of_track(release, submissions)
+    if painter and not (cache and cache.has("plane", of)):
+        painter.start()  # there will be pictures of it
     odd = cache.odd(of, lambda: look(release, submissions)) if cache else look(release, submissions)
     made = board.board(release, submissions, looks_odd=odd)
     name = re.sub(r"[^A-Za-z0-9]+", "-", release.track)
@@ -292,17 +294,15 @@ def track(
         made_with=tuple(sorted({one.card.versions["fthall"] for one in submissions if "fthall" in one.card.versions})),
         choices=choices(made.entries),
         untouched=_untouched(made.reference),
-        plane=_plane(made, name, of, painter, cache) if made.reference else None,
+        plane=_plane(made, name, of, cache) if made.reference else None,
         panels=panels,
         sft=board.plain(made.entries),
         of=tuple(of),
     )
 
 
-def _plane(made: Board, track_id: str, of: Sequence[str], painter: Painter | None, cache: Cache | None) -> Plane:
+def _plane(made: Board, track_id: str, of: Sequence[str], cache: Cache | None) -> Plane:
     def make() -> bytes:
-        if painter:
-            painter.start()  # there will be pictures of it
         drawn = asdict(charts.plane(made.entries, track_id, made.release.track))
         return json.dumps({**drawn, "kinds": sorted(drawn["kinds"])}).encode()
 
