@@ -227,19 +227,18 @@ class Row:
     odd: bool
     """Whether the page says that something looks odd."""
     grey: bool
-    """Whether its trajectory is drawn as one without evidence."""
+    """Whether what comes of its trajectory is shown as having no evidence."""
 
 
 def row(page: str, entry: str) -> Row | None:
     """An entry's row on the page; None if there is none."""
-    mine = rf'data-search="[^"]* {re.escape(entry)} [^"]*">'
-    found = re.search(rf"<tbody {mine}(.*?)</tbody>", page, re.DOTALL)
+    found = re.search(rf'<tbody data-entry="{re.escape(entry)}"(.*?)</tbody>', page, re.DOTALL)
     if not found:
         return None
     (tier,) = re.findall(r'class="tag (refuted|self-reported|recomputed|verified)"', found[1])
     rank = re.search(r"</th>\s*<td[^>]*>([^ <]+)", found[1])
-    grey = re.search(rf'<figure class="panel unchecked" {mine}', page)
-    return Row(tier, html.unescape(rank[1] if rank else ""), ">looks odd</span>" in found[1], grey is not None)
+    grey = '<td class="unchecked">' in found[1]
+    return Row(tier, html.unescape(rank[1] if rank else ""), ">looks odd</span>" in found[1], grey)
 
 
 def end(attempt: Attempt) -> str:

@@ -289,15 +289,15 @@ class Stage:
             return dict(record), said
 
     def site(self) -> str:
-        """Run the scripts of ``pages.yml``; the page."""
+        """Run what ``pages.yml`` builds with; the front page."""
         with self.workspace() as place:
             self.checkout("refs/heads/main", place)
             self._program(place / ".venv" / "bin", place)
             (place / ".venv" / ".installed").touch()  # make takes it that the environment is there
-            for step in ("make site", "test -s "):
-                done = self._step(place, "pages", step, place)
-                if done.returncode:
-                    raise RuntimeError(done.stderr)
+            # Not the checks of what was built: they install programs from elsewhere.
+            done = self._step(place, "pages", "make site", place)
+            if done.returncode:
+                raise RuntimeError(done.stderr)
             return (place / "site" / "index.html").read_text(encoding="utf-8")
 
     @contextmanager

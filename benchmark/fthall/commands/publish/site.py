@@ -7,6 +7,7 @@ from pathlib import Path
 from fthall.commands.options import given_release, release_option, submissions_option
 from fthall.commands.progress import say
 from fthall.errors import FthallError
+from fthall.paths import cache_dir
 
 NAME = "site"
 HELP = "render the leaderboard, or look at it in a browser"
@@ -25,6 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         submissions_option(sub)
         sub.add_argument("--out", type=Path, default=Path("site"))
         release_option(sub, "ones")
+        sub.add_argument(
+            "--fresh", action="store_true", help="take nothing over from earlier builds; the site is the same"
+        )
     build.add_argument(
         "--url", type=_url, help="where it will be, e.g. https://me.github.io/fthall: for site map and previews"
     )
@@ -42,8 +46,10 @@ def _url(text: str) -> str:
 def _build(options: argparse.Namespace) -> None:
     """Write it."""
     from fthall.leaderboard import render
+    from fthall.leaderboard.site.cache import opened
 
-    page = render(options.submissions, options.out, release=given_release(options), url=options.url)
+    cache = None if options.fresh else opened(cache_dir() / "site")
+    page = render(options.submissions, options.out, release=given_release(options), url=options.url, cache=cache)
     say(f"page: {page}")
 
 
