@@ -405,3 +405,8 @@ def test_a_label_keeps_off_marks_and_finds_the_nearest_spot() -> None:
     assert all(apart(one, other) for at, one in enumerate(found) for other in found[at + 1 :])
     assert labels.short("a" * 40) == "a" * 29 + "…"
     assert statistics.fmean(map(labels.width, ("iii", "ill"))) < labels.width("abc") < labels.width("WWW")
+
+
+def test_a_crowd_shows_the_intervals_of_those_with_a_name(few: tuple[Entry, ...]) -> None:
+    assert not charts.plane(few, NAME).crowd
+    assert charts.plane(many(few, 200), NAME).crowd

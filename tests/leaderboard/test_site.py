@@ -619,3 +619,14 @@ def test_serve(filled: Path, release: Release, tmp_path: Path) -> None:
         with pytest.raises(FthallError, match=r"cannot serve at port \d+: .*--port"):
             serve.serve(tmp_path / "site", server.server_port)
         server.shutdown()
+
+
+def test_a_sentence_names_a_few(root: Path, release: Release) -> None:
+    submit(root, release, right=(4, 0, 19), **REFERENCE)
+    for n in range(4):
+        submit(root, release, right=(4, n + 1, 18), entry=f"m{n}", title=f"M{n}", method="l2sp")
+    said = " ".join(track_of(root, release).said)
+    assert "learned by M3 (40.0 %), M2 (30.0 %), M1 (20.0 %), M0 (10.0 %): keeping" in said
+    submit(root, release, right=(4, 1, 12), entry="m4", title="M4", method="l2sp")
+    said = " ".join(track_of(root, release).said)
+    assert "learned by M3 (40.0 %), M2 (30.0 %), M1 (20.0 %) and 2 others: keeping" in said

@@ -18,6 +18,9 @@ from fthall.records import EpochPoint, Outcome, Release, Split
 from fthall.submissions import Submission, odd, read, tiers
 from fthall.submissions.tiers import Tier, Verification
 
+NAMED = 4
+"""Entries that a sentence names; of more, one fewer and how many others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stat:
@@ -401,7 +404,10 @@ def _say(entries: Sequence[Entry], reference: Entry | None, floor: float | None)
             f"ones: it {_learned(best)}{worse}."
         )
     if little := [entry for entry in others if entry.accuracy[Split.UNKNOWN].mean < 50]:
-        names = ", ".join(f"{e.title} ({number(e.accuracy[Split.UNKNOWN].mean)} %)" for e in little)
+        first = little if len(little) <= NAMED else little[: NAMED - 1]
+        names = ", ".join(f"{e.title} ({number(e.accuracy[Split.UNKNOWN].mean)} %)" for e in first)
+        if len(first) < len(little):
+            names += f" and {len(little) - len(first)} others"
         said.append(
             f"Less than half of the new facts were learned by {names}: keeping old facts is easy for a model that "
             "learns few new ones, so compare it at matched plasticity."

@@ -38,6 +38,11 @@ class Plane:
     kinds: frozenset[str]
     """Which of ``checked``, ``claimed``, ``refuted`` and ``base`` are drawn."""
 
+    @property
+    def crowd(self) -> bool:
+        """Whether there are so many that only those with a name show their intervals at first."""
+        return 'class="still crowd"' in self.svg
+
     def script(self, track_id: str) -> str:
         """A script that hands ``spec`` to plane.js, which loads it on demand: a page may not fetch JSON from a disk."""
         data = json.dumps(self.spec, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
