@@ -454,6 +454,11 @@ def test_the_page_of_an_entry_says_what_was_forgotten_fact_by_fact(
     html = about(tmp_path / "site", "sft")
     shown = text_of(html)
     assert "30.0 points of held-out facts" in shown
+    sft = next(entry for entry in track_of(filled, release).entries if entry.slug == "sft")
+    assert sft.interval is not None
+    low, high = (board.number(end) for end in sft.interval)
+    assert "rank 1 of 3, shared by 2. It learned 95.0 % of the new facts and forgot 30.0 points of the old ones" in shown
+    assert f"({low} to {high})" in shown  # as on the front page
     # Two seeds: 14 and 12 of 20 right, the reference 19; what both have is not listed.
     assert html.count("<tr data-kinds=") == 8
     assert "8 held-out facts that some seed or the reference does not have right; the other 12 all have." in shown
