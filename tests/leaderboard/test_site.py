@@ -457,7 +457,9 @@ def test_the_page_of_an_entry_says_what_was_forgotten_fact_by_fact(
     sft = next(entry for entry in track_of(filled, release).entries if entry.slug == "sft")
     assert sft.interval is not None
     low, high = (board.number(end) for end in sft.interval)
-    assert "rank 1 of 3, shared by 2. It learned 95.0 % of the new facts and forgot 30.0 points of the old ones" in shown
+    assert (
+        "rank 1 of 3, shared by 2. It learned 95.0 % of the new facts and forgot 30.0 points of the old ones" in shown
+    )
     assert f"({low} to {high})" in shown  # as on the front page
     # Two seeds: 14 and 12 of 20 right, the reference 19; what both have is not listed.
     assert html.count("<tr data-kinds=") == 8
