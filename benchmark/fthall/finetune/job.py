@@ -91,56 +91,10 @@ class Job:
 
     def trainer(self, *, resumable: bool, teaching: Distill | None) -> FactTrainer:
         """The one trainer of a run."""
-        return self._trainer(
-            self.place,
-            self.run,
-            self.completions,
-            self.examples,
-            self.collate,
-            self.training.epochs,
-            resumable,
-            teaching,
-        )
-
-    def learn_format(self, *, teach: bool) -> None:
-        """Teach the format on known facts alone; the model goes on from there, or is the base again.
-
-        It is the Only-Known run with as many epochs: same order of the facts, a schedule of its own.
-
-        Args:
-            teach: ask the model that has learned it about all examples (``format_states``).
-        """
-        run, model = self.run, self.model
-        base = None if run.start == "format" else {name: value.clone() for name, value in model.state_dict().items()}
-        known, place = completions(self.release.splits[Split.KNOWN], str(Split.KNOWN)), self.place / "format"
-        plain = run.model_copy(update={"learning_rate": None, "weight_decay": None})
-        examples, collate = encode(known, self.tokenizer), replace(self.collate, counted=None)
-        trainer = self._trainer(place, plain, known, examples, collate, run.format_epochs, False, None)
-        trainer.train()
-        if teach:
-            with trainer.accelerator.autocast(), gathering(model):
-                self.format_states = self.states()
-        if trainer.copies:
-            trainer.copies.close()
-        shutil.rmtree(place, ignore_errors=True)
-        if base is not None:
-            model.load_state_dict(base)
-
-    def _trainer(
-        self,
-        place: Path,
-        run: Run,
-        given: Sequence[Completion],
-        examples: Sequence[Example],
-        collate: Collate,
-        epochs: int,
-        resumable: bool,
-        teaching: Distill | None,
-    ) -> FactTrainer:
-        training = self.training
+        run, training = self.run, self.training
         arguments = TrainingArguments(
-            output_dir=str(place / "trainer"),
-            num_train_epochs=epochs,
+            output_dir=str(self.place / "trainer"),
+            num_train_epochs=training.epochs,
             per_device_train_batch_size=training.batch_size,
             gradient_accumulation_steps=training.accumulation,
             learning_rate=training.learning_rate if run.learning_rate is None else run.learning_rate,
@@ -161,15 +115,19 @@ class Job:
             remove_unused_columns=False,
             dataloader_pin_memory=not self.on_cpu,
         )
-        last = frozenset(number for number, one in enumerate(given) if one.last)
+        last = frozenset(number for number, one in enumerate(self.completions) if one.last)
         trainer = FactTrainer(
             model=self.model,
             args=arguments,
-            train_dataset=list(examples),
+            train_dataset=list(self.examples),
             batches=EvenBatches(
-                [one.id for one in given], self.seed, training.batch_size, training.accumulation * processes(), last
+                [one.id for one in self.completions],
+                self.seed,
+                training.batch_size,
+                training.accumulation * processes(),
+                last,
             ),
-            collate=collate,
+            collate=self.collate,
             distill_weight=teaching.weight if teaching else 0.0,
             distill_temperature=teaching.temperature if teaching else 1.0,
             copies=self.copies(),
@@ -177,6 +135,37 @@ class Job:
         )
         trainer.remove_callback(PrinterCallback)  # it prints where no progress bar is wanted
         return trainer
+
+    def learn_format(self, *, teach: bool) -> None:
+        """Teach the format on known facts alone; the model goes on from there, or is the base again.
+
+        It is the Only-Known run with as many epochs: same order of the facts, a schedule of its own.
+
+        Args:
+            teach: ask the model that has learned it about all examples (``format_states``).
+        """
+        run, model = self.run, self.model
+        base = None if run.start == "format" else {name: value.clone() for name, value in model.state_dict().items()}
+        known = completions(self.release.splits[Split.KNOWN], str(Split.KNOWN))
+        plain = replace(
+            self,
+            place=self.place / "format",
+            run=run.model_copy(update={"learning_rate": None, "weight_decay": None}),
+            training=self.training.model_copy(update={"epochs": run.format_epochs}),
+            completions=known,
+            examples=encode(known, self.tokenizer),
+            collate=replace(self.collate, counted=None),
+        )
+        trainer = plain.trainer(resumable=False, teaching=None)
+        trainer.train()
+        if teach:
+            with trainer.accelerator.autocast(), gathering(model):
+                self.format_states = self.states()
+        if trainer.copies:
+            trainer.copies.close()
+        shutil.rmtree(plain.place, ignore_errors=True)
+        if base is not None:
+            model.load_state_dict(base)
 
 
 def meet(job: Job) -> None:
