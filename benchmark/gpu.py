@@ -1,4 +1,4 @@
-"""What only a GPU can do, in one go that can be interrupted: speed, labels, baselines, sweeps, thousands of facts.
+"""What only a GPU can do, in one go that can be interrupted: speed, labels, baselines, sweeps, experiments, more facts.
 
     python benchmark/gpu.py --out gpu-results        (make gpu)
 
@@ -88,6 +88,10 @@ def stages(out: Path, jobs: int, *, smallest: bool) -> Iterator[Stage]:
         study("settle", "--jobs", str(jobs), "--work", out / "settle", "--out", out / "settle.json"),
         out / "settle.json",
     )
+    for experiment in sorted((RECIPES / "why").glob("*.yaml")):
+        found = out / f"why-{experiment.stem}.json"
+        asked = fthall("experiment", experiment, "--preset", "gpu", "--out", found, *beside)
+        yield Stage(f"why-{experiment.stem}", asked, found)
     many = out / "many/entityquestions/smollm2-135m"
     sizes = ["--known", "200", "--unknown", "4600", "--held", "363", "--held-val", "150"]
     rule = ["--min-highly-known", "0.015", "--held-from", "all", "--without-given-away"]
