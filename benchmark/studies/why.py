@@ -40,7 +40,7 @@ OVERLAPS = {
     "new facts with its answer": "new facts with its answer",
 }
 SHARES = (10, 25, 50, 65, 75, 100)
-DOSES = ((200, "sft"), (400, "sft"), (400, "self-distill"), (800, "sft"))
+DOSES = ((200, "sft"), (400, "sft"), (400, "self-distill"), (540, "sft"), (800, "sft"))
 
 
 def learned(found: Results, arm: str, entry: str = "sft") -> str:

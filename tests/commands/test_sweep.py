@@ -20,7 +20,7 @@ from fthall.knowledge import splits
 from fthall.records import EpochPoint
 
 SFT = {"entry": "sft", "title": "SFT", "method": "sft", "grid": {"learning_rate": [1e-3, 1e-2]}}
-LORA = {"entry": "lora", "title": "LoRA", "method": "lora", "grid": {"learning_rate": [1e-3], "lora.rank": [1, 2]}}
+LORA = {"entry": "lora", "title": "LoRA", "method": "lora", "grid": {"learning_rate": [1e-3, 1e-2], "lora.rank": [2]}}
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_sweep_gives_a_recipe_that_runs_and_says_its_budget(
     assert not list((tmp_path / "runs").rglob("checkpoint"))
     told = json.loads((tmp_path / "sweep-tuned.trials.json").read_text())
     assert [row["trial"] for row in told["trials"]] == ["sft-1", "sft-2", "lora-1", "lora-2"]
-    assert told["trials"][3]["tried"] == {"learning_rate": 1e-3, "lora.rank": 2}
+    assert told["trials"][3]["tried"] == {"learning_rate": 1e-2, "lora.rank": 2}
 
     recipe = load_recipe(tmp_path / "sweep-tuned.yaml")
     assert [run.entry for run in recipe.runs] == ["sft", "lora"]
@@ -142,7 +142,19 @@ def test_what_is_chosen_is_the_harmonic_mean_and_never_held() -> None:
         ({"seed": 1}, "seed 1 is one of seeds"),
         ({"families": [SFT, SFT]}, "two families are called sft"),
         ({"families": [{**LORA, "grid": {"lora.rank": [1, 2]}}]}, "must try learning rates"),
-        ({"families": [{**LORA, "grid": {"learning_rate": [1e-3], "lora.rnak": [1, 2]}}]}, "lora.rnak"),
+        ({"families": [{**LORA, "grid": {"learning_rate": [1e-3], "lora.rank": [1, 2]}}]}, "must try learning rates"),
+        (
+            {
+                "families": [{**SFT, "method": "early-stop", "early_stop": {}}],
+                "training": {"epochs": 3, "average_epochs": 2},
+            },
+            "sft-1: early_stop keeps the weights of one epoch; leave out average_epochs",
+        ),
+        (
+            {"families": [{**SFT, "method": "oplora", "grid": {"learning_rate": [1e-3, 1e-2], "lora.rank": [2]}}]},
+            "oplora needs lora: {orthogonal: k}",
+        ),
+        ({"families": [{**LORA, "grid": {"learning_rate": [1e-3, 1e-2], "lora.rnak": [2]}}]}, "lora.rnak"),
         ({"families": [{**SFT, "grid": {"learning_rate": [-1.0, 1e-3]}}]}, "learning_rate"),
         ({"families": [{**SFT, "grid": {"learning_rate": []}}]}, "learning_rate"),
         ({"tirals": 3}, "no such field; known are"),
@@ -171,6 +183,14 @@ def test_a_training_that_fails_is_a_trial_that_failed(
     before = (tmp_path / "runs/sweep/sft-2-seed100/failed.json").stat().st_mtime_ns
     assert cli.main(["sweep", str(path), "--work", str(tmp_path / "runs")]) == 0
     assert (tmp_path / "runs/sweep/sft-2-seed100/failed.json").stat().st_mtime_ns == before
+
+    # The rate is put right: what failed was another.
+    (tmp_path / "sweep-tuned.trials.json").unlink()
+    mended = {**wild, "grid": {"learning_rate": [1e-3, 1e-2]}}
+    written(sweep | {"families": [mended], "training": {"epochs": 2, "batch_size": 4, "warmup": 0}}, tmp_path)
+    assert cli.main(["sweep", str(path), "--work", str(tmp_path / "runs")]) == 0
+    told = json.loads((tmp_path / "sweep-tuned.trials.json").read_text())
+    assert told["trials"][1]["failed"] is None
 
 
 def test_one_run_that_fails_beside_others_does_not_end_them(

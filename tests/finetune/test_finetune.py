@@ -341,6 +341,28 @@ DISTILLED = {"entry": "x", "title": "X", "method": "self-distill"}
         ),
         ({"runs": [{"entry": "x", "title": "X", "method": "lora", "trained": "ffn", "lora": {}}]}, "adapters alone"),
         ({"runs": [{"entry": "x", "title": "X", "method": "sft", "trained_on": ["held"]}]}, "never trained on"),
+        (
+            {"runs": [{"entry": "x", "title": "X", "method": "lora", "lora": {}, "l2sp": {}}]},
+            "set weight_decay to hold its adapters back",
+        ),
+        ({"runs": [{"entry": "x", "title": "X", "method": "oplora", "lora": {}}]}, "needs lora: {orthogonal: k}"),
+        ({"runs": [{"entry": "x", "title": "X", "method": "anchor", "replay": {}}]}, "replay: {targets: soft}"),
+        (
+            {"runs": [{"entry": "x", "title": "X", "method": "wise-ft", "interpolate": {"of": "sft"}, "lora": {}}]},
+            "of trains nothing; leave out lora",
+        ),
+        (
+            {"runs": [{**DISTILLED, "distill": {"epoch": 2}}], "training": {"epochs": 2}},
+            "x: the snapshot after epoch 2 of 2 teaches nothing; lower distill: epoch",
+        ),
+        (
+            {
+                "runs": [{"entry": "x", "title": "X", "method": "early-stop", "early_stop": {}}],
+                "training": {"average_epochs": 2},
+            },
+            "x: early_stop keeps the weights of one epoch; leave out average_epochs",
+        ),
+        ({"runs": [{"entry": "x", "title": "X", "method": "sft", "schedule": "steps"}]}, "schedule: Input should be"),
     ],
 )
 def test_bad_recipes_get_one_clear_line(tmp_path, change, message):

@@ -7,20 +7,22 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
 
 from builders import Killed, fact, killed_after, tiny_facts, tiny_release
 from fthall import facts as sources
 from fthall.errors import FthallError
 from fthall.files import read_json, read_jsonl, write_jsonl
 from fthall.finetune.folder import read_trajectory
-from fthall.finetune.loop.data import EvenBatches, completions
+from fthall.finetune.loop.data import Collate, EvenBatches, completions, encode
+from fthall.finetune.methods.freeze import choose_parameters
 from fthall.finetune.methods.pull import Pulling
 from fthall.finetune.methods.replay import Replay, fresh_facts
 from fthall.finetune.methods.stop import EarlyStop
 from fthall.finetune.methods.targets import Mixing, MixSD, Relabel, Relabelling
 from fthall.finetune.recipe import Run, Training
 from fthall.finetune.train import train
+from fthall.prompts import ask, few_shot
 from fthall.records import Release, Split
 
 FAST = Training(epochs=2, batch_size=4, learning_rate=1e-2, precision="fp32")
@@ -97,6 +99,14 @@ def test_what_is_frozen_has_not_moved_a_bit(tiny_base, tokenizer, release, tmp_p
     assert moved == {name for name in base if any(part in name for part in moves)}
 
 
+def test_a_group_that_is_not_there_is_said_though_another_is(tiny_base):
+    model = fresh(tiny_base)
+    for layer in model.model.layers:
+        layer.feeds = layer._modules.pop("mlp")
+    with pytest.raises(FthallError, match=r"no parameters of the group 'attention, ffn' .*found: .*attention"):
+        choose_parameters(model, ["attention", "ffn"])
+
+
 def test_layers_that_are_not_there(tiny_base, tokenizer, release, tmp_path):
     run = a("freeze", trained="ffn", layers=[5, 9])
     with pytest.raises(FthallError, match=r"in layers 5 to 9 of 0 to 1 .*found: all, attention, down, embeddings"):
@@ -130,16 +140,35 @@ def test_lora_beside_modules_that_are_not_there(tiny_base, tokenizer, release, t
         trained(tiny_base, tokenizer, release, tmp_path, a("lora", lora={"targets": ["c_attn"]}))
 
 
+def test_directions_of_matrices_that_lie_on_their_side_and_no_more_than_there_are(tokenizer, release, tmp_path):
+    """GPT-2's linear layers keep [in, out]."""
+    ends = tokenizer.eos_token_id
+    size = {"n_layer": 1, "n_head": 2, "n_embd": 32, "n_positions": 256, "vocab_size": len(tokenizer)}
+    config = GPT2Config(**size, bos_token_id=ends, eos_token_id=ends)
+    torch.manual_seed(0)
+    base = GPT2LMHeadModel(config)
+    start = {name: value.clone() for name, value in base.state_dict().items()}
+    run = a("oplora", lora={"rank": 2, "targets": ["c_attn"], "orthogonal": 3})
+    train(release, base, tokenizer, run, FAST, 0, tmp_path / "gpt2", resumable=False)
+    name = "transformer.h.0.attn.c_attn.weight"
+    change = (base.state_dict()[name] - start[name]).T
+    left, _, right = (found.float() for found in torch.linalg.svd(start[name].T.double(), full_matrices=False))
+    along = max((left[:, :3].T @ change).abs().max(), (change @ right[:3].T).abs().max())
+    assert along < 1e-3 * change.abs().max()
+    run = a("oplora", lora={"rank": 2, "orthogonal": 32})
+    with pytest.raises(FthallError, match=r"orthogonal: 32 directions are all that .* has \(96 x 32\); lower it"):
+        train(release, GPT2LMHeadModel(config), tokenizer, run, FAST, 0, tmp_path / "all", resumable=False)
+
+
 def test_a_pull_by_hand():
     job = SimpleNamespace(run=SFT)
     pull = Pulling(100.0, "base", job, by_fisher=False)
-    weights = {"w": torch.tensor([1.0, 3.0]), "frozen": torch.tensor([7.0])}
+    weights = {"w": torch.tensor([1.0, 3.0])}
     refreshed = []
     pull._place = {"w": torch.tensor([0.0, 1.0])}
     pull.attach(SimpleNamespace(weights=lambda trained: weights, refresh=lambda: refreshed.append(1)))
     pull.after_step(0.01)  # η λ = 1: half the way back
     assert weights["w"].tolist() == [0.5, 2.0]
-    assert weights["frozen"].tolist() == [7.0]
     pull._fisher = {"w": torch.tensor([0.0, 3.0])}
     pull.after_step(0.01)  # F of 0: free; F of 3: a quarter of the distance is left
     assert weights["w"].tolist() == [0.5, 1.25]
@@ -208,6 +237,15 @@ def test_patience_counts_evaluations_without_a_rise(tmp_path):
         assert part._best() == (best, since)
 
 
+def test_both_can_be_what_has_to_rise(tmp_path):
+    """Epoch 1 keeps most, for it has learned least: 2·90·30/120 = 45; epoch 2 is 2·80·60/140 = 68.6."""
+    rows = [{"epoch": 0, "known": 0, "unknown": 0, "held": 0, "held_val": 99, "train_loss": None}]
+    rows += [{**rows[0], "epoch": n, "held_val": old, "unknown": new} for n, old, new in ((1, 90, 30), (2, 80, 60))]
+    write_jsonl(tmp_path / "trajectory.jsonl", rows)
+    found = {on: EarlyStop(on=on).part(SimpleNamespace(folder=tmp_path))._best() for on in ("held_val", "both")}
+    assert found == {"held_val": (1, 1), "both": (2, 0)}
+
+
 @pytest.mark.parametrize("what", ["known", "answers", "text"])
 def test_what_is_replayed_is_never_held(tiny_base, tokenizer, release, tmp_path, plain, what):
     run = a("replay", replay={"what": what, "share": 1.0, "agree": 1})
@@ -262,6 +300,31 @@ def test_replay_of_more_than_there_is(tiny_base, tokenizer, release, tmp_path):
     assert not (tmp_path / "replay.jsonl").exists()
 
 
+def test_texts_that_are_cut_off_are_not_taught_to_end(tokenizer):
+    one = completions([fact("n1")], "known")[0]
+    whole, cut = encode([one, replace(one, ends=False)], tokenizer)
+    assert whole.input_ids == (*cut.input_ids, tokenizer.eos_token_id)
+
+
+def test_a_base_that_writes_nothing(tiny_base, tokenizer, release, tmp_path, monkeypatch):
+    def only_ends(self, begun, **_):
+        return torch.cat([begun, torch.full_like(begun, tokenizer.eos_token_id)], 1)
+
+    monkeypatch.setattr(LlamaForCausalLM, "generate", only_ends)
+    with pytest.raises(FthallError, match="the base writes nothing by itself; replay what: answers or known"):
+        trained(tiny_base, tokenizer, release, tmp_path, a("replay", replay={"what": "text"}))
+
+
+def test_behind_exemplars_the_end_of_an_answer_is_not_compared(tokenizer):
+    """Their answers end with a line break, and those that are learned with a token of their own."""
+    examples = encode(completions([fact("n1")], "known"), tokenizer)
+    length, prompt = len(examples[0].input_ids), examples[0].prompt
+    for ends, places in ((True, range(prompt - 1, length)), (False, range(prompt - 1, length - 2))):
+        batch = Collate(packed=False, positions="answer", ends=ends)(examples)
+        counted = batch["compared"][batch["weight"] > 0].tolist()
+        assert counted == list(places)
+
+
 def test_last_is_last():
     batches = EvenBatches([f"x{n}" for n in range(20)], 0, 4, last=frozenset(range(5)))
     for epoch in range(3):
@@ -292,13 +355,43 @@ def test_relabelled_new_facts_are_answered_with_ignorance(release):
     assert {one.text for one in found[3:]} == {" I don't know"}
 
 
-def test_mixed_targets_by_hand(tokenizer):
-    job = SimpleNamespace(seed=0, tokenizer=tokenizer)
-    for share, expected in ((1.0, "Latvia"), (0.0, "XXXXXX"[: len("Latvia")])):
-        said = Mixing(MixSD(share=share), job)._mix("key", "Latvia", "XXXXXXXXXX")
-        rows = [tokenizer(f" {text}", add_special_tokens=False).input_ids for text in ("Latvia", "XXXXXXXXXX")]
-        assert said == (expected if share else tokenizer.decode(rows[1][: len(rows[0])]).strip())
-    assert Mixing(MixSD(share=0.5), job)._mix("key", "abcdefgh", "12345678") not in ("abcdefgh", "12345678")
+def test_mixed_targets_by_hand(tokenizer, release, monkeypatch):
+    """Two voices: that without the fact says "x" twice and ends; that with it, once off its way, says "y" for ever."""
+    given = [c for split in (Split.KNOWN, Split.UNKNOWN) for c in completions(release.splits[split], str(split))]
+    x, y = (tokenizer(letter, add_special_tokens=False).input_ids[-1] for letter in "xy")
+    seeing = [tokenizer(few_shot([one.fact]) + ask(one.fact.question)).input_ids for one in given[3:]]
+    asked = []
+
+    def say(self, rows):
+        asked.extend(rows)
+        off = [next((row[len(before) :] for before in seeing if row[: len(before)] == before), None) for row in rows]
+        twice = [row[-2:] == [x, x] for row in rows]
+        alone = [tokenizer.eos_token_id if two else x for two in twice]
+        return [x_or_end if by is None else y for by, x_or_end in zip(off, alone, strict=True)]
+
+    monkeypatch.setattr(Mixing, "_next", say)
+    job = SimpleNamespace(seed=0, tokenizer=tokenizer, release=release)
+    assert Mixing(MixSD(share=1.0), job).completions(given) == given
+    assert not asked, "the first voice goes on with the answer by itself"
+    found = Mixing(MixSD(share=0.0), job).completions(given)
+    assert found[:3] == given[:3], "known facts keep their answers"
+    assert {one.text for one in found[3:]} == {f" {tokenizer.decode([x, x]).strip()}"}
+    found = {
+        seed: Mixing(MixSD(share=0.5), SimpleNamespace(**{**vars(job), "seed": seed})).completions(given)[3:]
+        for seed in range(8)
+    }
+    rows = [one.text for texts in found.values() for one in texts]
+    assert any("y" in text for text in rows), "off the answer, the first voice says what it thinks"
+    assert any(one.text == old.text for texts in found.values() for one, old in zip(texts, given[3:], strict=True))
+    assert Mixing(MixSD(share=0.5), job).completions(given)[3:] == found[0]
+
+
+def test_the_next_token_of_the_base_is_that_of_a_plain_pass(tiny_base, tokenizer, release):
+    model = fresh(tiny_base)
+    rows = [tokenizer(ask(one.question)).input_ids for split in Split for one in release.splits[split]]
+    found = Mixing(MixSD(), SimpleNamespace(model=model))._next(rows)
+    assert found == [int(model(torch.tensor([row])).logits[0, -1].argmax()) for row in rows]
+    assert len(set(found)) > 1 or len(set(map(tuple, rows))) == 1
 
 
 def test_mixsd_teaches_other_words(tiny_base, tokenizer, release, tmp_path, plain):
@@ -335,7 +428,9 @@ def test_between_the_base_and_a_run(tiny_base, tokenizer, release, tmp_path):
         a("replay", replay={"share": 1.0, "agree": 1, "when": "last"}),
         a("self-distill", start="format", distill={"teacher": "format"}, replay={"what": "text", "share": 1.0}),
         a("anchor", replay={"what": "answers", "share": 1.0, "agree": 1, "shots": 1, "targets": "soft"}),
-        a("self-distill", distill={"teacher": "ema"}, lora={"rank": 2}, l2sp={"weight": 100}),
+        a("self-distill", distill={"teacher": "ema"}, l2sp={"weight": 100}),
+        a("lora", start="format", lora={"rank": 2}),
+        a("freeze", start="format", trained="attention"),
     ],
     ids=lambda run: run.method + "-" + "-".join(run.blocks),
 )

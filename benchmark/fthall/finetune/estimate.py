@@ -147,7 +147,7 @@ def _steps(
         if run.lora:
             run.lora.part(job).begin(0)
         else:
-            choose_parameters(model, run.trained, run.layers)
+            choose_parameters(model, run.trained)  # of all layers: where some are frozen that is an upper bound
         trainer = job.trainer(resumable=False, teaching=None)
         trainer.add_callback(Clock())
         with products(model.device):

@@ -6,7 +6,7 @@ from pathlib import Path
 from fthall import bases
 from fthall.errors import FthallError
 from fthall.finetune.folder import describe, is_finished
-from fthall.finetune.recipe import Recipe, Run
+from fthall.finetune.recipe import OWN, Recipe, Run
 from fthall.finetune.tracking import KEPT, track
 from fthall.finetune.train import train
 from fthall.records import EpochPoint, Release
@@ -44,7 +44,8 @@ def run_one(
         raise FthallError(f"{recipe.base} is not the base of {release.track}: its weights have another sha256")
     checkpoint = bases.for_track(checkpoint, release.manifest["base"], release.track)
     model, tokenizer = bases.load(checkpoint, for_training=True)
-    parameters = {**recipe.training.model_dump(), **run.model_dump(mode="json"), "seed": seed}
+    own = {name: value for name, value in run.model_dump(mode="json").items() if name not in OWN or value is not None}
+    parameters = {**recipe.training.model_dump(), **own, "seed": seed}
     try:
         with track(tracking_uri, release.track, slug, parameters, parent=parent, kept=folder / KEPT) as log:
             train(

@@ -16,7 +16,7 @@ from fthall.finetune.loop.optimiser import Copies
 from fthall.finetune.loop.teacher import Frozen
 from fthall.finetune.loop.trainer import FactTrainer
 from fthall.finetune.methods.distill import TAUGHT_TOGETHER, Distill
-from fthall.finetune.recipe import Run, Training
+from fthall.finetune.recipe import OWN, Run, Training
 from fthall.records import Release, Split
 
 
@@ -91,14 +91,15 @@ class Job:
 
     def trainer(self, *, resumable: bool, teaching: Distill | None) -> FactTrainer:
         """The one trainer of a run."""
-        run, training = self.run, self.training
+        own = {name: value for name in OWN if (value := getattr(self.run, name)) is not None}
+        training = self.training.model_copy(update=own)
         arguments = TrainingArguments(
             output_dir=str(self.place / "trainer"),
             num_train_epochs=training.epochs,
             per_device_train_batch_size=training.batch_size,
             gradient_accumulation_steps=training.accumulation,
-            learning_rate=training.learning_rate if run.learning_rate is None else run.learning_rate,
-            weight_decay=training.weight_decay if run.weight_decay is None else run.weight_decay,
+            learning_rate=training.learning_rate,
+            weight_decay=training.weight_decay,
             lr_scheduler_type="constant_with_warmup" if training.schedule == "constant" else training.schedule,
             warmup_steps=training.warmup,
             optim="adamw_torch_fused" if training.optimiser == "adamw" else "adafactor",
@@ -150,7 +151,7 @@ class Job:
         plain = replace(
             self,
             place=self.place / "format",
-            run=run.model_copy(update={"learning_rate": None, "weight_decay": None}),
+            run=run.model_copy(update=dict.fromkeys(OWN)),
             training=self.training.model_copy(update={"epochs": run.format_epochs}),
             completions=known,
             examples=encode(known, self.tokenizer),

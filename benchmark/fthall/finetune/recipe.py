@@ -33,6 +33,10 @@ BLOCKS = {
 """Method: the block it needs; blocks come in this order and end in the reverse. ``sft`` and ``freeze`` need none."""
 
 
+OWN = ("learning_rate", "weight_decay", "schedule")
+"""Hyper-parameters that a run may have of its own, instead of those all runs share."""
+
+
 class Training(Strict):
     """Hyper-parameters every run of a recipe shares."""
 
@@ -118,6 +122,8 @@ class Run(Strict):
     """Its own, instead of the recipe's."""
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Its own, instead of the recipe's."""
+    schedule: Literal["constant", "linear", "cosine"] | None = None
+    """Its own, instead of the recipe's."""
     start: Literal["base", "format"] = "base"
     """From what training starts: the base, or the base that has learned the format on known facts alone."""
     format_epochs: Annotated[int, Field(ge=1)] = 2
@@ -146,22 +152,39 @@ class Run(Strict):
             raise ValueError("trained_on may hold known and unknown only; held facts are never trained on")
         if self.layers and not 0 <= self.layers[0] <= self.layers[1]:
             raise ValueError(f"layers are given as [first, last], from 0; found {list(self.layers)}")
-        frozen = self.trained != ("all",) or self.layers is not None
-        if self.method == "freeze" and not frozen:
+        if self.method == "freeze" and not self.frozen:
             raise ValueError(f"freeze needs trained (one of {', '.join(GROUPS)}) or layers")
         needed = BLOCKS.get(self.method)
         if needed and getattr(self, needed) is None:
             raise ValueError(f"{self.method} needs a block {needed}:")
-        if self.method == "sft" and (given := [*self.blocks, *(["trained"] if frozen else [])]):
+        if self.lora and self.frozen:
+            raise ValueError("lora trains its adapters alone; leave out trained and layers")
+        if self.lora and (self.l2sp or self.ewc):
+            raise ValueError("lora leaves the base's weights as they are; set weight_decay to hold its adapters back")
+        return self
+
+    @model_validator(mode="after")
+    def _as_called(self) -> Self:
+        """What it does is what its method says, and no block is without effect."""
+        if self.method == "sft" and (given := [*self.blocks, *(["trained"] if self.frozen else [])]):
             names = [name for name, block in BLOCKS.items() if block == given[0]] or ["freeze"]
             raise ValueError(f"sft takes no {given[0]}; type method: {names[0]}")
-        if self.lora and frozen:
-            raise ValueError("lora trains its adapters alone; leave out trained and layers")
+        if self.method == "oplora" and self.lora and not self.lora.orthogonal:
+            raise ValueError("oplora needs lora: {orthogonal: k}, the directions it keeps off; without it is lora")
+        if self.method == "anchor" and self.replay and not self.replay.soft:
+            raise ValueError("anchor needs replay: {targets: soft}; with hard targets it is replay")
+        if self.interpolate and self.interpolate.of and (given := sorted(set(self.blocks) - {"interpolate"})):
+            raise ValueError(f"interpolate: of trains nothing; leave out {', '.join(given)}, or leave out of")
         if self.distill and not {"replay", *map(str, self.trained_on)} & set(self.distill.splits):
             raise ValueError("distill: splits names none that is trained on")
         if self.replay and self.replay.soft and self.distill:
             raise ValueError("replay with soft targets has a teacher of its own; beside distill let targets be hard")
         return self
+
+    @property
+    def frozen(self) -> bool:
+        """Whether some weights are not trained, by name or layer."""
+        return self.trained != ("all",) or self.layers is not None
 
     @property
     def blocks(self) -> dict[str, Settings]:
@@ -189,7 +212,7 @@ class Run(Strict):
         found: dict[str, Any] = {"trained": ", ".join(self.trained)}
         if self.layers:
             found["trained_layers"] = f"{self.layers[0]} to {self.layers[1]}"
-        own = {name: getattr(self, name) for name in ("learning_rate", "weight_decay")}
+        own = {name: getattr(self, name) for name in OWN}
         found |= {name: value for name, value in own.items() if value is not None}
         if self.start != "base":
             found["start"] = self.start
@@ -212,6 +235,28 @@ class Recipe(Strict):
     seeds: Annotated[list[int], Field(min_length=1)]
     training: Training = Training()
     runs: Annotated[list[Run], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for run in self.runs:
+            check_together(run, self.training)
+        return self
+
+
+def check_together(run: Run, training: Training) -> None:
+    """Whether a run can be made with these hyper-parameters.
+
+    Raises:
+        ValueError: it would not do what it says.
+    """
+    if run.early_stop and training.average_epochs > 1:
+        raise ValueError(f"{run.entry}: early_stop keeps the weights of one epoch; leave out average_epochs")
+    late = run.distill is not None and run.distill.teacher == "snapshot" and run.distill.epoch >= training.epochs
+    if run.distill and late:
+        raise ValueError(
+            f"{run.entry}: the snapshot after epoch {run.distill.epoch} of {training.epochs} teaches nothing; "
+            "lower distill: epoch"
+        )
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +71,20 @@ def track(
         if not gone and _kept_on(lambda: begun.log_metrics(dict(values), step=step) or True, uri) is None:
             gone.append(step)
 
+    def end(status: str) -> None:
+        """Also after a hiccup: a run that is not ended would be taken for the next one."""
+        if gone:  # that was said
+            with suppress(Exception):
+                begun.end_run(status)
+        else:
+            _kept_on(lambda: begun.end_run(status), uri)
+
     try:
         yield log
     except BaseException:
-        if not gone:
-            _kept_on(lambda: begun.end_run("FAILED"), uri)
+        end("FAILED")
         raise
-    if not gone:
-        _kept_on(begun.end_run, uri)
+    end("FINISHED")
 
 
 def begin_parent(uri: str, experiment: str, name: str, parameters: Mapping[str, Any], kept: Path) -> str | None:
@@ -150,7 +156,11 @@ def _begin(uri: str, experiment: str, name: str, parameters: Mapping[str, Any], 
     """MLflow, with a run begun."""
     mlflow = _connect(uri, experiment)
     mlflow.start_run(run_name=name, tags={"mlflow.parentRunId": parent} if parent else None)
-    mlflow.log_params(dict(parameters))
+    try:
+        mlflow.log_params(dict(parameters))
+    except Exception:
+        mlflow.end_run("FAILED")
+        raise
     return mlflow
 
 

@@ -299,7 +299,7 @@ def _check_spread(told: str, run: Run, training: Training, *, resumable: bool, k
         "--keep-epochs": keep_epochs,
         "going on after a kill (type --not-resumable)": resumable,
         **{name: name != "distill" for name in run.blocks},
-        "freezing from a learned format": run.needs_format and (run.trained != ("all",) or run.layers is not None),
+        "freezing from a learned format": run.needs_format and run.frozen,
         "teacher but format": run.teaching is not None and run.teaching.teacher != "format",
     }
     if lacking := next((name for name, wanted in asked.items() if wanted), None):
@@ -340,7 +340,8 @@ def _trained(
     job.completions, job.examples = given, encode(given, job.tokenizer)
     check_head(model, job.examples[0])
     positions, counted = (teaching.positions, teaching.counted(given)) if teaching else ("all", None)
-    job.collate = Collate(can_pack(model, job.examples), positions, counted, job.multiple)
+    ends = teaching is None or teaching.teacher != "few-shot"
+    job.collate = Collate(can_pack(model, job.examples), positions, counted, job.multiple, ends)
     saved = sorted((job.place / "trainer").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     saved = [path for path in saved if (path / "trainer_state.json").exists()]
     epochs_done = round(read_json(saved[-1] / "trainer_state.json")["epoch"]) if saved else 0
@@ -348,8 +349,8 @@ def _trained(
     _spread(job)
     for part in parts:
         part.before(epochs_done)
-    if run.needs_format and not epochs_done:
-        job.learn_format(teach=teaching is not None and teaching.teacher == "format")
+    if run.needs_format:
+        _learn_format(job, epochs_done, resumable)
     if run.lora is None:
         trained = choose_parameters(model, run.trained, run.layers)
     for part in parts:
@@ -375,6 +376,17 @@ def _trained(
         epoch = epoch if of is None else of
     losses = {entry["epoch"]: entry["mean_loss"] for entry in trainer.state.log_history if "mean_loss" in entry}
     return trained, trainer.state.global_step, losses.get(float(epoch)), epoch
+
+
+def _learn_format(job: Job, epochs_done: int, resumable: bool) -> None:
+    """The format is learned, or after a kill read: what is trained comes back later, what is frozen only so."""
+    run, model, began = job.run, job.model, job.folder / "format.safetensors"
+    if not epochs_done:
+        job.learn_format(teach=run.teaching is not None and run.teaching.teacher == "format")
+        if run.start == "format" and resumable:
+            save_file({name: value.detach().contiguous() for name, value in model.named_parameters()}, began)
+    elif run.start == "format":
+        model.load_state_dict(load_file(began, device=str(model.device)), strict=False)  # tied weights are saved once
 
 
 def _interpolated(job: Job, evaluation: _Evaluation) -> tuple[int, int, float | None, int]:

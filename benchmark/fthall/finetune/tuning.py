@@ -17,7 +17,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from fthall.errors import FthallError
 from fthall.files import read_json
-from fthall.finetune.recipe import Run, Training, Tuned
+from fthall.finetune.methods import harmonic
+from fthall.finetune.recipe import Run, Training, Tuned, check_together
 from fthall.schema import Strict, parse, read_yaml
 
 CHOSEN_ON = "held_val and unknown, harmonic mean"
@@ -39,8 +40,13 @@ class Family(Run):
         return {**{block: {} for block in blocks}, **given}
 
     @model_validator(mode="after")
+    def _as_called(self) -> Self:
+        """Its trials are, each with what the grid gives it."""
+        return self
+
+    @model_validator(mode="after")
     def _every_trial_is_a_run(self) -> Self:
-        if "learning_rate" not in self.grid:
+        if len(set(map(str, self.grid.get("learning_rate", [])))) < 2:
             raise ValueError(f"{self.entry}: the grid must try learning rates, too: learning_rate: [2.0e-5, 5.0e-5]")
         self.trials()
         return self
@@ -106,6 +112,8 @@ class Sweep(Strict):
         for family in self.families:
             if (count := len(family.trials())) != self.trials:
                 raise ValueError(f"{family.entry}: its grid has {count} trials; every family gets {self.trials}")
+            for run in family.trials():
+                check_together(run, self.training)
         return self
 
 
@@ -140,9 +148,7 @@ class Trial:
     @property
     def score(self) -> float:
         """Harmonic mean of what was learned and what was kept; 0 if training failed."""
-        if not self.unknown or not self.held_val:
-            return 0.0
-        return 2 * self.unknown * self.held_val / (self.unknown + self.held_val)
+        return harmonic(self.unknown or 0.0, self.held_val or 0.0)
 
 
 def best(trials: Sequence[Trial]) -> Trial:

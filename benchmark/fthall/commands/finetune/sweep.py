@@ -128,6 +128,7 @@ def try_one(task: Try) -> "Trial":
     """Train with one setting, unless that is done."""
     from fthall.files import write_json
     from fthall.finetune.experiment import run_one
+    from fthall.finetune.folder import describe
 
     recipe, family, trial, release, work = task.recipe, task.family, task.trial, task.release, task.work
     seed, place = recipe.seeds[0], work / f"{trial.entry}-seed{recipe.seeds[0]}"
@@ -147,7 +148,8 @@ def try_one(task: Try) -> "Trial":
         except FthallError as error:
             if "loss is" not in str(error):
                 raise
-            write_json(place / "failed.json", {"release": release.digest, "error": str(error)})
+            what = describe(release, trial, recipe.training, seed)
+            write_json(place / "failed.json", {**what, "error": str(error)})
         done = read_trial(recipe, family, trial, release, work)
         assert done is not None
     shutil.rmtree(place / "checkpoint", ignore_errors=True)  # only what it answered is looked at
@@ -162,12 +164,14 @@ def read_trial(recipe: "Recipe", family: "Family", trial: "Run", release: "Relea
     from fthall.finetune.tuning import Trial
 
     place = work / f"{trial.entry}-seed{recipe.seeds[0]}"
-    if is_finished(place, describe(release, trial, recipe.training, recipe.seeds[0])):
+    what = describe(release, trial, recipe.training, recipe.seeds[0])
+    if is_finished(place, what):
         last = read_trajectory(place)[-1]
         made = read_run(place)
         return Trial(family.entry, trial, last.unknown, last.held_val, last.held, made["seconds"], made["hardware"])
-    if (place / "failed.json").exists():
-        return Trial(family.entry, trial, None, None, None, None, None, read_json(place / "failed.json")["error"])
+    failed = read_json(place / "failed.json") if (place / "failed.json").exists() else {}
+    if failed and {key: failed.get(key) for key in what} == what:
+        return Trial(family.entry, trial, None, None, None, None, None, failed["error"])
     return None
 
 

@@ -28,7 +28,7 @@ class Completion:
     prompt: str
     """Not learned. Empty for a text that stands for itself."""
     text: str
-    """Learned, with the end-of-sequence token after it."""
+    """Learned, with the end-of-sequence token after it where it ends."""
     source: str
     """``known`` or ``unknown``, or ``replay`` for what is shown besides."""
     fact: Fact | None = None
@@ -37,6 +37,8 @@ class Completion:
     """Whether it is learned, or only compared with what a teacher says."""
     last: bool = False
     """Whether it comes after all others in an epoch."""
+    ends: bool = True
+    """Whether it ends with the text; one that was cut off does not."""
 
 
 def completions(facts: Sequence[Fact], source: str) -> list[Completion]:
@@ -74,7 +76,7 @@ def encode(given: Sequence[Completion], tokenizer: Any) -> list[Example]:
             continuation(tokenizer, one.text) if one.prompt else tokenizer(one.text, add_special_tokens=False).input_ids
         )
         check_tokens(tokenizer, one.prompt + one.text, [*prompt, *answer])
-        answer = [*answer, tokenizer.eos_token_id]
+        answer = [*answer, tokenizer.eos_token_id] if one.ends else answer
         examples.append(Example(index, (*prompt, *answer), len(prompt), learned=one.learned))
     return examples
 
@@ -96,6 +98,8 @@ class Collate:
     """Examples that count for it; None: all."""
     multiple: int = MULTIPLE
     """Packed nodes are padded to a multiple of this."""
+    ends: bool = True
+    """Whether the end of a text counts for it, too: a teacher behind exemplars ends an answer with a line break."""
 
     def __call__(self, batch: Sequence[Example]) -> dict[str, torch.Tensor]:
         """Make the tensors.
@@ -175,6 +179,8 @@ class Collate:
     def _counts(self, example: Example, place: int) -> bool:
         """Whether a token counts for a distillation term: the last of the prompt is where the answer is chosen."""
         if self.counted is not None and example.index not in self.counted:
+            return False
+        if not self.ends and place + 2 >= len(example.input_ids):
             return False
         of_answer = place + 1 >= example.prompt
         return self.positions == "all" or of_answer == (self.positions == "answer")

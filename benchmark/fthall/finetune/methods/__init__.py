@@ -1,8 +1,8 @@
 """Ways to fine-tune, one file a family: what a recipe may set (:class:`Settings`), and what that does (:class:`Part`).
 
-A run may have several parts: replay beside self-distillation, LoRA with a pull towards the base. Each does its own at
-the moments a :class:`Part` names and knows nothing of the others. No torch is imported here: a recipe is read without
-it.
+A run may have several parts: replay beside self-distillation, self-distillation with a pull to where it starts. Each
+does its own at the moments a :class:`Part` names and knows nothing of the others. No torch is imported here: a recipe
+is read without it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from fthall.finetune.loop.data import Completion
     from fthall.finetune.loop.trainer import FactTrainer
 
-__all__ = ["Part", "Settings"]
+__all__ = ["Part", "Settings", "harmonic"]
+
+
+def harmonic(learned: float, kept: float) -> float:
+    """What settings are chosen by: the harmonic mean of two accuracies, 0 if either is."""
+    return 2 * learned * kept / (learned + kept) if learned and kept else 0.0
 
 
 class Settings(Strict):

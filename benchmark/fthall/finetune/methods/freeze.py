@@ -56,7 +56,7 @@ def choose_parameters(model: "torch.nn.Module", groups: Sequence[str], layers: t
         chosen = within and any(part in name for part in parts)
         parameter.requires_grad_(chosen)
         trained += parameter.numel() if chosen else 0
-    if not trained:
+    if not trained or (set(groups) - {"all"} - found):
         where = "" if layers is None else f" in layers {layers[0]} to {layers[1]} of 0 to {deepest}"
         raise FthallError(
             f"{type(model).__name__} has no parameters of the group {', '.join(groups)!r}{where} under a name fthall "

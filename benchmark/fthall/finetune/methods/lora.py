@@ -56,10 +56,12 @@ class Adapting(Part):
         """
         import torch
         from peft import LoraConfig, LoraModel
+        from transformers.pytorch_utils import Conv1D
 
         model, how = self._job.model, self._how
         chosen = how.targets[0] if how.targets == ("all-linear",) else list(how.targets)
         config = LoraConfig(r=how.rank, lora_alpha=how.alpha, target_modules=chosen, lora_dropout=0.0, bias="none")
+        config.fan_in_fan_out = any(isinstance(module, Conv1D) for module in model.modules())
         with torch.random.fork_rng():
             torch.manual_seed(self._job.seed)
             try:
@@ -85,6 +87,13 @@ class Adapting(Part):
             for name, module in model.named_modules():
                 if hasattr(module, "lora_A"):
                     weight = module.get_base_layer().weight.detach()
+                    if getattr(module, "fan_in_fan_out", False):  # GPT-2 keeps its matrices the other way round
+                        weight = weight.T
+                    if self._how.orthogonal >= min(weight.shape):
+                        raise FthallError(
+                            f"lora: orthogonal: {self._how.orthogonal} directions are all that {name} has "
+                            f"({' x '.join(map(str, weight.shape))}); lower it"
+                        )
                     # In float64: where the numbers lie in memory changes last bits, and the rounding takes these off.
                     left, _, right = torch.linalg.svd(weight.double(), full_matrices=False)
                     found[f"{name}.left"] = left[:, : self._how.orthogonal].to(weight.dtype).contiguous()

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 LONGEST = 64
 """Tokens of a text without context."""
+ROUNDS = 10
+"""Rounds without any text after which a base is taken to write none."""
 
 
 class Replay(Settings):
@@ -110,6 +112,7 @@ class Replaying(Part):
                     fact,
                     learned=not self._how.soft,
                     last=self._how.when == "last",
+                    ends=row.get("ends", True),
                 )
             )
         return [*given, *added]
@@ -146,12 +149,17 @@ class Replaying(Part):
         )
 
     def _texts(self, wanted: int) -> list[dict[str, Any]]:
-        """Texts sampled from nothing, at temperature 1."""
+        """Texts sampled from nothing, at temperature 1; those that are cut off are not taught to end there.
+
+        Raises:
+            FthallError: the base ends every text at once.
+        """
         import torch
 
         model, tokenizer = self._job.model, self._job.tokenizer
         first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         rows: list[dict[str, Any]] = []
+        empty = 0
         with torch.random.fork_rng(), torch.inference_mode():
             torch.manual_seed(self._job.seed)
             while len(rows) < wanted:
@@ -162,11 +170,21 @@ class Replaying(Part):
                     do_sample=True,
                     temperature=1.0,
                     top_k=0,
+                    top_p=1.0,
+                    repetition_penalty=1.0,  # as a base's own settings for chats may have it
                     max_new_tokens=LONGEST,
                     pad_token_id=tokenizer.eos_token_id,
                 )
                 texts = tokenizer.batch_decode(found, skip_special_tokens=True)
-                rows += [{"prompt": "", "text": text, "fact": None} for text in texts if text.strip()]
+                ends = (found[:, 1:] == tokenizer.eos_token_id).any(1).tolist()
+                made = [
+                    {"prompt": "", "text": text, "fact": None, "ends": ended}
+                    for text, ended in zip(texts, ends, strict=True)
+                    if text.strip()
+                ]
+                rows, empty = [*rows, *made], 0 if made else empty + 1
+                if empty == ROUNDS:
+                    raise FthallError("replay: the base writes nothing by itself; replay what: answers or known")
         return rows
 
     def _exemplars(self, number: int) -> list[Fact]:
