@@ -68,8 +68,9 @@ def test_a_sweep_gives_a_recipe_that_runs_and_says_its_budget(
     assert recipe.seeds == [0, 1]
     settings = recipe.runs[1].settings()
     assert settings["tuned_trials"] == 2
-    assert settings["tuned_grid"] == "learning_rate: 0.001; lora.rank: 1, 2"
-    assert f"lora-{settings['lora_rank']}" == told["chosen"]["lora"]
+    assert settings["tuned_grid"] == "learning_rate: 0.001, 0.01; lora.rank: 2"
+    assert settings["learning_rate"] == {"lora-1": 1e-3, "lora-2": 1e-2}[told["chosen"]["lora"]]
+    assert (settings["lora_rank"], settings["lora_alpha"]) == (2, 4), "α is twice the rank"
 
     places = [*work, "--submissions", str(tmp_path / "submissions"), "--no-tracking", "--not-resumable"]
     assert cli.main(["run", str(tmp_path / "sweep-tuned.yaml"), "--jobs", "2", "--discard-checkpoints", *places]) == 0

@@ -242,7 +242,7 @@ def test_both_can_be_what_has_to_rise(tmp_path):
     rows = [{"epoch": 0, "known": 0, "unknown": 0, "held": 0, "held_val": 99, "train_loss": None}]
     rows += [{**rows[0], "epoch": n, "held_val": old, "unknown": new} for n, old, new in ((1, 90, 30), (2, 80, 60))]
     write_jsonl(tmp_path / "trajectory.jsonl", rows)
-    found = {on: EarlyStop(on=on).part(SimpleNamespace(folder=tmp_path))._best() for on in ("held_val", "both")}
+    found = {by: EarlyStop(by=by).part(SimpleNamespace(folder=tmp_path))._best() for by in ("held_val", "both")}
     assert found == {"held_val": (1, 1), "both": (2, 0)}
 
 

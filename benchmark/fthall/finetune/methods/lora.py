@@ -28,11 +28,21 @@ class LoRA(Settings):
     """``lora:`` of a run."""
 
     rank: Annotated[int, Field(ge=1)] = 16
-    alpha: Annotated[int, Field(ge=1)] = 32
+    alpha: Annotated[int, Field(ge=1)] | None = None
+    """None: twice the rank."""
     targets: tuple[str, ...] = ("all-linear",)
     """Names of the modules beside which adapters are put, as peft takes them; ``all-linear``: all but the output's."""
     orthogonal: Annotated[int, Field(ge=0)] = 0
     """k of OPLoRA; 0 for plain LoRA."""
+
+    @property
+    def scale(self) -> int:
+        """α."""
+        return 2 * self.rank if self.alpha is None else self.alpha
+
+    def said(self) -> dict[str, Any]:
+        """See :class:`fthall.finetune.methods.Settings`."""
+        return {**super().said(), "alpha": self.scale}
 
     def part(self, job: "Job") -> "Adapting":
         """See :class:`fthall.finetune.methods.Settings`."""
@@ -60,7 +70,7 @@ class Adapting(Part):
 
         model, how = self._job.model, self._how
         chosen = how.targets[0] if how.targets == ("all-linear",) else list(how.targets)
-        config = LoraConfig(r=how.rank, lora_alpha=how.alpha, target_modules=chosen, lora_dropout=0.0, bias="none")
+        config = LoraConfig(r=how.rank, lora_alpha=how.scale, target_modules=chosen, lora_dropout=0.0, bias="none")
         config.fan_in_fan_out = any(isinstance(module, Conv1D) for module in model.modules())
         with torch.random.fork_rng():
             torch.manual_seed(self._job.seed)

@@ -26,7 +26,7 @@ class EarlyStop(Settings):
 
     patience: Annotated[int, Field(ge=1)] = 1
     """Evaluations without a rise after which training stops."""
-    on: Literal["held_val", "both"] = "held_val"
+    by: Literal["held_val", "both"] = "held_val"
     """What has to rise: old facts kept, or their harmonic mean with the new facts learned."""
 
     def part(self, job: "Job") -> "Stopping":
@@ -80,4 +80,4 @@ class Stopping(Part):
 
     def _reached(self, point: EpochPoint) -> float:
         kept = point.held_val or 0.0
-        return kept if self._how.on == "held_val" else harmonic(point.unknown or 0.0, kept)
+        return kept if self._how.by == "held_val" else harmonic(point.unknown or 0.0, kept)
