@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fthall import cli
+from fthall.commands.finetune.runs import check_settings
 from fthall.facts import synthetic
 from fthall.files import read_json
 from fthall.finetune.recipe import load_recipe
@@ -382,6 +383,16 @@ def test_the_estimates_of_the_finetuning_page_are_those_of_the_committed_results
         assert f"| {' | '.join(cells)} |" in page
         assert abs(row["off_by_peak"]) <= 0.2
         assert abs(row["off_by_seconds"]) <= 0.2
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_is_ranked_was_made_with_the_settings_of_its_recipe(path: Path):
+    if path.stem.endswith("-sweep"):
+        pytest.skip("a sweep is no recipe")
+    recipe = load_recipe(path)
+    for run in recipe.runs:
+        for card in (ROOT / "submissions").glob(f"{recipe.track}/{run.entry}-seed*/submission.yaml"):
+            check_settings(card, run, recipe.training)
 
 
 def test_the_trials_of_the_finetuning_page_are_those_that_were_made():

@@ -13,9 +13,11 @@ from fthall.commands.finetune import beside
 from fthall.commands.progress import display, say
 from fthall.errors import FthallError
 from fthall.records import Split
+from fthall.schema import read_yaml
 
 if TYPE_CHECKING:
     from fthall.finetune import Recipe, Run
+    from fthall.finetune.recipe import Training
     from fthall.records import EpochPoint, Release
     from fthall.submissions.card import Submission
 
@@ -60,7 +62,10 @@ def make(
     from fthall.finetune.experiment import run_one
 
     place, evaluation = task.work / task.name, 0.0
-    if not (task.submissions / task.release.track / task.name / "submission.yaml").exists():
+    card = task.submissions / task.release.track / task.name / "submission.yaml"
+    if card.exists():
+        check_settings(card, task.run, task.recipe.training)
+    else:
         run_one(
             task.recipe,
             task.run,
@@ -99,6 +104,21 @@ def make(
     if task.discarded:
         shutil.rmtree(place / "checkpoint", ignore_errors=True)
     return submission, evaluation + time.monotonic() - began
+
+
+def check_settings(card: Path, run: "Run", training: "Training") -> None:
+    """A submission that is there already is of these settings, as far as its card names them.
+
+    Raises:
+        FthallError: it is of others.
+    """
+    told = read_yaml(card, f"no card {card}").get("hyperparameters", {})
+    for name, value in {**training.settings(), **run.settings()}.items():
+        if name in told and told[name] != value:
+            raise FthallError(
+                f"{card.parent} is there already, made with {name} {told[name]}, and the recipe has {value}; "
+                "remove it, or let --submissions be another folder"
+            )
 
 
 def run_all(
