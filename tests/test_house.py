@@ -14,6 +14,7 @@ from fthall.files import read_json
 from fthall.finetune.recipe import load_recipe
 from fthall.knowledge import splits
 from fthall.records import Category
+from fthall.schema import read_yaml
 from fthall.why import available, forecast, pictures, results, trace
 
 ROOT = Path(__file__).parent.parent
@@ -333,13 +334,13 @@ def test_the_pictures_of_the_page_that_asks_why_are_those_of_the_committed_resul
 def test_the_tuned_families_of_the_finetuning_page_are_those_of_the_leaderboard() -> None:
     page = (ROOT / "leaderboard/pages/finetuning.md").read_text(encoding="utf-8")
     made = ROOT / "submissions/geonames/smollm2-135m"
-    runs = load_recipe(RECIPES / "geonames-sweep-tuned.yaml").runs
+    runs = [run for path in RECIPES.glob("*-tuned.yaml") for run in load_recipe(path).runs]
     titles = [run.title for run in runs if (made / f"{run.entry}-seed2").exists()]
     assert len(titles) >= 10
     for title in titles:
         row = next(line for line in README.splitlines() if line.startswith(f"| {title} |"))
         cells = row.split(" | ")
-        assert f"| {title} | {' | '.join(cells[3:6])} |" in page
+        assert f"| {title} | {cells[1]} | {' | '.join(cells[3:6])} |" in page
 
 
 def test_the_data_card_of_made_up_facts_says_what_is_made() -> None:
@@ -429,15 +430,20 @@ def test_the_costs_of_the_finetuning_page_are_those_of_the_committed_results():
             if path.parent.name.rsplit("-seed", 1)[0] in entries
         ]
         assert f"| reference results, {name} | {len(found)} | {sum(found) / 3600:.2f} |" in page
-    tuned = {run.entry for run in load_recipe(RECIPES / "geonames-sweep-tuned.yaml").runs}
-    found = [
-        read_json(path)["train_seconds"]
+    tuned = {run.entry for path in RECIPES.glob("*-tuned.yaml") for run in load_recipe(path).runs}
+    trials = [row for path in RECIPES.glob("*.trials.json") for row in read_json(path)["trials"]]
+    folders = [
+        path.parent
         for path in (ROOT / "submissions/geonames/smollm2-135m").glob("*/results.json")
         if path.parent.name.rsplit("-seed", 1)[0] in tuned
     ]
-    assert f"| {len(found)} | {sum(found) / 3600:.2f} |" in page
-    trials = [row for path in RECIPES.glob("*.trials.json") for row in read_json(path)["trials"]]
-    assert f"| {len(trials)} | {sum(row['seconds'] for row in trials) / 3600:.2f} |" in page
+    machines = {folder: read_yaml(folder / "submission.yaml", "no card")["hardware"] for folder in folders}
+    for machine in ("H200", "CPU cores"):
+        tried = [row["seconds"] for row in trials if machine in row["hardware"]]
+        made = [read_json(folder / "results.json")["train_seconds"] for folder in folders if machine in machines[folder]]
+        for found in (tried, made):
+            assert f"| {len(found)} | {sum(found) / 3600:.2f} |" in page
+    assert all("H200" in one or "CPU cores" in one for one in [*machines.values(), *(t["hardware"] for t in trials)])
 
 
 def test_the_numbers_of_the_training_page_are_those_of_the_committed_results():
