@@ -440,7 +440,9 @@ def test_the_costs_of_the_finetuning_page_are_those_of_the_committed_results():
     machines = {folder: read_yaml(folder / "submission.yaml", "no card")["hardware"] for folder in folders}
     for machine in ("H200", "CPU cores"):
         tried = [row["seconds"] for row in trials if machine in row["hardware"]]
-        made = [read_json(folder / "results.json")["train_seconds"] for folder in folders if machine in machines[folder]]
+        made = [
+            read_json(folder / "results.json")["train_seconds"] for folder in folders if machine in machines[folder]
+        ]
         for found in (tried, made):
             assert f"| {len(found)} | {sum(found) / 3600:.2f} |" in page
     assert all("H200" in one or "CPU cores" in one for one in [*machines.values(), *(t["hardware"] for t in trials)])

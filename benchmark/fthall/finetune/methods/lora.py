@@ -66,12 +66,12 @@ class Adapting(Part):
         """
         import torch
         from peft import LoraConfig, LoraModel
-        from transformers.pytorch_utils import Conv1D
 
         model, how = self._job.model, self._how
         chosen = how.targets[0] if how.targets == ("all-linear",) else list(how.targets)
         config = LoraConfig(r=how.rank, lora_alpha=how.scale, target_modules=chosen, lora_dropout=0.0, bias="none")
-        config.fan_in_fan_out = any(isinstance(module, Conv1D) for module in model.modules())
+        # GPT-2's "Conv1D" are linear layers that keep their matrices the other way round.
+        config.fan_in_fan_out = any(type(module).__name__ == "Conv1D" for module in model.modules())
         with torch.random.fork_rng():
             torch.manual_seed(self._job.seed)
             try:
@@ -97,7 +97,7 @@ class Adapting(Part):
             for name, module in model.named_modules():
                 if hasattr(module, "lora_A"):
                     weight = module.get_base_layer().weight.detach()
-                    if getattr(module, "fan_in_fan_out", False):  # GPT-2 keeps its matrices the other way round
+                    if getattr(module, "fan_in_fan_out", False):
                         weight = weight.T
                     if self._how.orthogonal >= min(weight.shape):
                         raise FthallError(
