@@ -76,7 +76,7 @@ class Mixing(Part):
         self._share, self._job = settings.share, job
 
     def completions(self, given: "list[Completion]") -> "list[Completion]":
-        """Both voices see known facts, which show the format; one sees the fact itself, too."""
+        """One voice sees three known facts, which show the format; the other sees the fact itself, which does, too."""
         job, tokenizer = self._job, self._job.tokenizer
         new = [one for one in given if one.source == Split.UNKNOWN and one.fact]
         facts = [one.fact for one in new if one.fact]
