@@ -37,6 +37,8 @@ class Stage:
     done: Path
     lane: int = 1
     """1 or 2; those of 0 are timed, and done before the others."""
+    plan: str | None = None
+    """What is written first into the file that the command reads as its first argument."""
 
 
 def fthall(*arguments: str | Path) -> tuple[str | Path, ...]:
@@ -65,12 +67,14 @@ def stages(out: Path, jobs: int, *, smallest: bool) -> Iterator[Stage]:
         graphs = out / "graph-steps.json"
         yield Stage("graphs", study("graph_steps", "--out", graphs), graphs, lane=0)
     recipe, sweeps = RECIPES / "geonames-smollm2-135m.yaml", sorted(RECIPES.glob("*-sweep.yaml"), reverse=True)
+    plans: dict[Path, str] = {}
     if smallest:
         release = out / "small/geonames/smollm2-135m"
         again = fthall("release", "build", "--again", "geonames/smollm2-135m", "--out", release, *SMALL)
         yield Stage("small", again, release)
-        recipe, sweeps = _shrunk(recipe, out, release), [_shrunk(sweeps[0], out, release)]
-    yield Stage("geonames", fthall("run", recipe, *beside, *kept), out / "geonames-done")
+        plans = {out / "small" / file.name: _shrunk(file, release) for file in (recipe, sweeps[0])}
+        recipe, sweeps = next(iter(plans)), list(plans)[1:]
+    yield Stage("geonames", fthall("run", recipe, *beside, *kept), out / "geonames-done", plan=plans.get(recipe))
     if not smallest:
         more = ["--only", "sft-known,sft,self-distill", "--seeds", "3,4"]
         yield Stage("geonames-more", fthall("run", recipe, *more, *beside, *kept), out / "geonames-more-done")
@@ -79,7 +83,8 @@ def stages(out: Path, jobs: int, *, smallest: bool) -> Iterator[Stage]:
     for sweep in sweeps:
         tuned = (out if smallest else RECIPES) / f"{sweep.stem}-tuned.yaml"
         lane = 1 if smallest else 2
-        yield Stage(sweep.stem, fthall("sweep", sweep, "--out", tuned, *beside), out / f"{sweep.stem}-tried", lane)
+        tried = fthall("sweep", sweep, "--out", tuned, *beside)
+        yield Stage(sweep.stem, tried, out / f"{sweep.stem}-tried", lane, plan=plans.get(sweep))
         yield Stage(f"{sweep.stem}-tuned", fthall("run", tuned, *beside, *kept), out / f"{sweep.stem}-done", lane)
     if smallest:
         return
@@ -119,7 +124,7 @@ def stages(out: Path, jobs: int, *, smallest: bool) -> Iterator[Stage]:
     )
 
 
-def _shrunk(file: Path, out: Path, track: Path) -> Path:
+def _shrunk(file: Path, track: Path) -> str:
     """A recipe's first run for an epoch, or a sweep's first family with two trials, on another track."""
     plan = yaml.safe_load(file.read_text(encoding="utf-8"))
     plan |= {"track": str(track), "seeds": [0], "training": {**plan["training"], "epochs": 1, "evaluate_every": 1}}
@@ -129,10 +134,7 @@ def _shrunk(file: Path, out: Path, track: Path) -> Path:
         plan |= {"trials": 2, "families": [family]}
     else:
         plan["runs"] = plan["runs"][:1]
-    small = out / "small" / file.name
-    small.parent.mkdir(parents=True, exist_ok=True)
-    small.write_text(yaml.safe_dump(plan), encoding="utf-8")
-    return small
+    return str(yaml.safe_dump(plan))
 
 
 @contextmanager
@@ -194,6 +196,10 @@ def go(lane: Sequence[Stage], out: Path, until: float) -> int:
             tell(f"{stage.name}: no time left; the same line goes on")
             continue
         began = time.monotonic()
+        if stage.plan is not None:
+            planned = Path(stage.command[4])  # python -m fthall run FILE
+            planned.parent.mkdir(parents=True, exist_ok=True)
+            planned.write_text(stage.plan, encoding="utf-8")
         with (out / "logs" / f"{stage.name}.log").open("w", encoding="utf-8") as log:
             command = [str(part) for part in stage.command]
             done = subprocess.run(command, env=env, stdout=log, stderr=subprocess.STDOUT, check=False)  # noqa: S603
