@@ -53,8 +53,8 @@ def study(name: str, *arguments: str | Path) -> tuple[str | Path, ...]:
 
 def stages(out: Path, jobs: int, *, smallest: bool) -> Iterator[Stage]:
     """All of them, in order; those that decide most first."""
-    beside = ["--jobs", str(jobs), "--not-resumable", "--no-tracking", "--work", out / "runs"]
-    kept = ["--discard-checkpoints", "--submissions", out / "submissions"]
+    beside: list[str | Path] = ["--jobs", str(jobs), "--not-resumable", "--no-tracking", "--work", out / "runs"]
+    kept: list[str | Path] = ["--discard-checkpoints", "--submissions", out / "submissions"]
     few = ["--questions", "4", "--rounds", "1"] if smallest else ["--questions", "4096", "--batch-size", "1024"]
     speed = out / "engine-speed.json"
     yield Stage(
@@ -102,7 +102,7 @@ def stages(out: Path, jobs: int, *, smallest: bool) -> Iterator[Stage]:
     rule = ["--min-highly-known", "0.015", "--held-from", "all", "--without-given-away"]
     again = fthall("release", "build", "--again", "entityquestions/smollm2-135m", "--out", many, *sizes, *rule)
     yield Stage("many", again, many)
-    main = ["--track", many, "--only", "sft-known,sft,self-distill"]
+    main: list[str | Path] = ["--track", many, "--only", "sft-known,sft,self-distill"]
     yield Stage(
         "many-runs",
         fthall(
