@@ -13,7 +13,6 @@ from fthall.commands.finetune import beside
 from fthall.commands.progress import display, say
 from fthall.errors import FthallError
 from fthall.records import Split
-from fthall.schema import read_yaml
 
 if TYPE_CHECKING:
     from fthall.finetune import Recipe, Run
@@ -112,6 +111,8 @@ def check_settings(card: Path, run: "Run", training: "Training") -> None:
     Raises:
         FthallError: it is of others.
     """
+    from fthall.schema import read_yaml
+
     told = read_yaml(card, f"no card {card}").get("hyperparameters", {})
     for name, value in {**training.settings(), **run.settings()}.items():
         if name in told and told[name] != value:
