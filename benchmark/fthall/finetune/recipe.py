@@ -251,8 +251,7 @@ def check_together(run: Run, training: Training) -> None:
     """
     if run.early_stop and training.average_epochs > 1:
         raise ValueError(f"{run.entry}: early_stop keeps the weights of one epoch; leave out average_epochs")
-    late = run.distill is not None and run.distill.teacher == "snapshot" and run.distill.epoch >= training.epochs
-    if run.distill and late:
+    if run.distill and run.distill.teacher == "snapshot" and run.distill.epoch >= training.epochs:
         raise ValueError(
             f"{run.entry}: the snapshot after epoch {run.distill.epoch} of {training.epochs} teaches nothing; "
             "lower distill: epoch"
