@@ -13,6 +13,7 @@ import yaml
 from builders import tiny_release
 from fthall import bases, cli
 from fthall.commands.finetune import beside
+from fthall.files import write_json
 from fthall.finetune import load_recipe
 from fthall.finetune.tracking import curve
 from fthall.finetune.tuning import Family, Trial, best, load_sweep, publish
@@ -134,6 +135,28 @@ def test_what_is_chosen_is_the_harmonic_mean_and_never_held() -> None:
     assert best([trial(1, None, None, 99.0), kept]) is kept, "a training that failed scores nothing"
     nothing = trial(4, 0.0, 90.0, 0.0)
     assert best([trial(5, 0.0, 80.0, 99.0), nothing]) is nothing, "of equal scores what keeps more"
+
+
+def test_a_best_at_the_edge_of_what_was_tried_is_told(
+    sweep: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    family = Family.model_validate({**LORA, "grid": {"learning_rate": [1e-3, 1e-4, 1e-2], "lora.rank": [2, 4]}})
+    edges = {run.entry: family.at_edge(run) for run in family.trials()}
+    assert edges["lora-1"] == edges["lora-2"] == {}, "of two values both are at an edge, which tells nothing"
+    assert edges["lora-3"] == {"learning_rate": 1e-4}
+    assert edges["lora-5"] == {"learning_rate": 1e-2}
+    path = written(
+        {**sweep, "trials": 3, "families": [{**SFT, "grid": {"learning_rate": [1e-4, 1e-3, 1e-2]}}]}, tmp_path
+    )
+    planned, release = load_sweep(path), splits.load(str(tmp_path / "release"))
+    made = [
+        Trial("sft", run, 50.0, 10.0 * number, 0.0, 1.0, "a laptop")
+        for number, run in enumerate(planned.families[0].trials())
+    ]
+    write_json(tmp_path / "sweep-tuned.trials.json", publish(planned, release.digest, "fthall sweep", made))
+    assert cli.main(["sweep", str(path), "--work", str(tmp_path / "runs")]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "sft: the best has learning_rate 0.01, at the edge of what was tried; move its grid" in told
 
 
 @pytest.mark.parametrize(

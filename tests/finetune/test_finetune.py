@@ -69,8 +69,8 @@ def test_sft_learns_what_it_is_trained_on(tiny_base, tokenizer, release, tmp_pat
 
 
 def test_the_untouched_base_is_asked_once_for_all_runs(tiny_base, tokenizer, release, tmp_path):
-    kept, asked = tmp_path / "base.jsonl", []
-    options = {"base_answers": kept, "resumable": False, "on_answers": asked.append}
+    kept, asked = tmp_path / f"base-{release.digest[:12]}.jsonl", []
+    options = {"shared": tmp_path, "resumable": False, "on_answers": asked.append}
     _, first = trained(tiny_base, tokenizer, release, tmp_path / "a", **options)
     before, answers = sum(asked), read_answers(kept)
     assert sum(answer.outcome == "correct" for answer in answers[Split.HELD]) * 100 / len(answers[Split.HELD]) == (

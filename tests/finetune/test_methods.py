@@ -11,9 +11,11 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, Llam
 
 from builders import Killed, fact, killed_after, tiny_facts, tiny_release
 from fthall import facts as sources
+from fthall.engines.hf import HfEngine
 from fthall.errors import FthallError
 from fthall.files import read_json, read_jsonl, write_jsonl
 from fthall.finetune.folder import read_trajectory
+from fthall.finetune.job import Job
 from fthall.finetune.loop.data import Collate, EvenBatches, completions, encode
 from fthall.finetune.methods.freeze import choose_parameters
 from fthall.finetune.methods.pull import Pulling
@@ -266,6 +268,33 @@ def test_what_is_replayed_is_never_held(tiny_base, tokenizer, release, tmp_path,
     if what == "answers":
         gold = {f.id: f.answers[0] for f in sources.load("geonames")}
         assert all(row["text"] != f" {gold[row['fact']['id']]}" for row in rows), "what it says itself, not the gold"
+
+
+def test_runs_that_replay_own_answers_ask_the_base_once(tiny_base, tokenizer, release, tmp_path, monkeypatch):
+    asked = []
+    greedy = HfEngine.greedy
+    monkeypatch.setattr(
+        HfEngine, "greedy", lambda self, prompts, **how: asked.append(1) or greedy(self, prompts, **how)
+    )
+    monkeypatch.setattr(Job, "together", 4)
+    job = Job(release, fresh(tiny_base), tokenizer, SFT, FAST, 0, tmp_path)
+
+    def replayed(wanted, **how):
+        """What is replayed, and how many batches were asked for it."""
+        before = len(asked)
+        rows = Replay(agree=1, **how).part(job)._answers(wanted)
+        return [(row["fact"]["id"], row["text"]) for row in rows], len(asked) - before
+
+    alone, _ = replayed(8)
+    job.shared = tmp_path
+    few, first = replayed(2)
+    assert few == alone[:2]
+    assert first
+    assert replayed(2) == (few, 0), "it was read, not asked"
+    assert replayed(8)[0] == alone, "more of the same go on from there"
+    assert replayed(2, shots=1)[1], "behind other exemplars it is asked anew"
+    job.seed = 1
+    assert replayed(2)[1], "and in another order"
 
 
 def test_fresh_facts_share_no_subject_with_any_split(release):

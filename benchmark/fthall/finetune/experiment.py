@@ -58,7 +58,7 @@ def run_one(
                 folder,
                 resumable=resumable,
                 keep_epochs=keep_epochs,
-                base_answers=work / f"base-{release.digest[:12]}.jsonl",
+                shared=work,
                 log=log,
                 on_examples=on_examples,
                 on_answers=on_answers,

@@ -34,6 +34,8 @@ class Job:
     """The folder of the run."""
     spread: bool = False
     """Whether its weights are to be spread over processes."""
+    shared: Path | None = None
+    """Where what several runs ask the base is kept; None: nowhere."""
     completions: list[Completion] = field(default_factory=list)
     """What is trained on."""
     examples: list[Example] = field(default_factory=list)

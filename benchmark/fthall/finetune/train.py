@@ -43,14 +43,14 @@ class _Evaluation:
         self,
         job: Job,
         *,
-        base_answers: Path | None,
         log: Log | None,
         on_answers: Callable[[int], None] | None,
         on_epoch: Callable[[EpochPoint], None] | None,
     ) -> None:
         self.job = job
         # Where training starts from something else, that is what stands at epoch 0.
-        self.base_answers = base_answers if job.run.start == "base" else None
+        asked = job.shared if job.run.start == "base" else None
+        self.base_answers = asked / f"base-{job.release.digest[:12]}.jsonl" if asked else None
         self.log, self.on_answers, self.on_epoch = log, on_answers, on_epoch
         self.answers: dict[Split, tuple[Answer, ...]] = {}
         self.asked_tuned = False
@@ -197,7 +197,7 @@ def train(
     *,
     resumable: bool = True,
     keep_epochs: bool = False,
-    base_answers: Path | None = None,
+    shared: Path | None = None,
     log: Log | None = None,
     on_examples: Callable[[int], None] | None = None,
     on_answers: Callable[[int], None] | None = None,
@@ -221,8 +221,8 @@ def train(
         folder: where the run is written.
         resumable: save the optimiser after every epoch (about 12 bytes a parameter), so that a killed run can go on.
         keep_epochs: write the checkpoint after every epoch to ``epochs/<n>/``, too (4 bytes a parameter each).
-        base_answers: file for the answers of the untouched base to this release, which all runs share: read if it
-            exists, else written.
+        shared: folder for what several runs ask the untouched base: its answers to the release, and to fresh questions
+            for replay. What stands there is not asked again.
         log: gets the metrics of each epoch.
         on_examples: called with the number of examples just trained, for progress.
         on_answers: called with the number of questions just answered, for progress.
@@ -236,7 +236,9 @@ def train(
         return read_trajectory(folder)
     if told := spreads_weights():
         _check_spread(told, run, training, resumable=resumable, keep_epochs=keep_epochs)
-    job = Job(release, model, tokenizer, run, training, seed, folder, spread=told is not None and processes() > 1)
+    spread = told is not None and processes() > 1
+    # With several processes all ask, so that none waits for long, and the first alone keeps and tells.
+    job = Job(release, model, tokenizer, run, training, seed, folder, spread, None if process() else shared)
     if process():
         meet(job)  # what is not to be gone on from is gone
     begun = job.folder / "begun.json"
@@ -248,9 +250,9 @@ def train(
 
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
     started = time.monotonic()
-    if process():  # all ask, so that none waits for long; the first tells
-        base_answers = log = on_answers = on_examples = on_epoch = None
-    evaluation = _Evaluation(job, base_answers=base_answers, log=log, on_answers=on_answers, on_epoch=on_epoch)
+    if process():
+        log = on_answers = on_examples = on_epoch = None
+    evaluation = _Evaluation(job, log=log, on_answers=on_answers, on_epoch=on_epoch)
     with products(model.device), taken_over():
         if run.interpolate and run.interpolate.of:
             trained, step, loss, epoch = _interpolated(job, evaluation)

@@ -79,6 +79,20 @@ class Family(Run):
         """The run with a trial's settings, under this family's name."""
         return trial.model_copy(update={"entry": self.entry, "tuned": tuned})
 
+    def at_edge(self, trial: Run) -> dict[str, Any]:
+        """Which settings of a trial are the lowest or the highest of at least three that were tried, and their values.
+
+        Where the best of a family lies there, something better may lie beyond: its grid is to be moved.
+        """
+        place = int(trial.entry.removeprefix(f"{self.entry}-")) - 1
+        values = list(itertools.product(*self.grid.values()))[place]
+        found = {}
+        for (setting, given), value in zip(self.grid.items(), values, strict=True):
+            numbers = isinstance(value, (int, float)) and len(set(map(str, given))) >= 3
+            if numbers and value in (min(given), max(given)):
+                found[setting] = value
+        return found
+
     @property
     def tried(self) -> str:
         """The grid as one line."""

@@ -14,7 +14,7 @@ from fthall.errors import FthallError
 
 if TYPE_CHECKING:
     from fthall.finetune import Recipe, Run
-    from fthall.finetune.tuning import Family, Trial
+    from fthall.finetune.tuning import Family, Sweep, Trial
     from fthall.records import Release
 
 NAME = "sweep"
@@ -99,9 +99,9 @@ def run(options: argparse.Namespace) -> None:
             progress.console.print(_line(result, tried(sweep, result)), highlight=False)
             kept()
     done = kept()
-    whole = complete(sweep, done)
-    if whole:
+    if whole := complete(sweep, done):
         write_text(out, f"# The best settings of each family, by {command}; do not edit.\n{tuned_recipe(sweep, done)}")
+    _say_edges(sweep, whole)
     for error in errors:
         raise error
     if missing := [name for name in named if name not in whole]:
@@ -173,6 +173,16 @@ def read_trial(recipe: "Recipe", family: "Family", trial: "Run", release: "Relea
     if failed and {key: failed.get(key) for key in what} == what:
         return Trial(family.entry, trial, None, None, None, None, None, failed["error"])
     return None
+
+
+def _say_edges(sweep: "Sweep", whole: "dict[str, list[Trial]]") -> None:
+    """Of which families the best lies at the edge of the grid."""
+    from fthall.finetune.tuning import best
+
+    for family in sweep.families:
+        edges = family.at_edge(best(whole[family.entry]).run) if family.entry in whole else {}
+        for setting, value in edges.items():
+            say(f"{family.entry}: the best has {setting} {value:g}, at the edge of what was tried; move its grid")
 
 
 def _line(result: "Trial", settings: dict[str, Any]) -> str:

@@ -13,9 +13,11 @@ self-generated replay with nearly no forgetting, arXiv 2605.26097. Sensible: a s
 """
 
 import hashlib
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -134,19 +136,35 @@ class Replaying(Part):
         job = self._job
         engine = HfEngine(job.model, job.tokenizer, batch_size=job.together)
         shown = [few_shot(self._exemplars(number)) for number in range(self._how.agree)]
-        fresh, rows = self._in_order(fresh_facts(job.release)), []
-        for start in range(0, len(fresh), job.together):  # then it is looked whether there are enough
-            asked = fresh[start : start + job.together]
-            said = [engine.greedy([before + ask(fact.question) for fact in asked]) for before in shown]
-            for fact, *answers in zip(asked, *said, strict=True):
-                if answers[0] and len({normalise(answer) for answer in answers}) == 1:
-                    rows.append(_row(replace(fact, answers=(answers[0],))))
+        fresh, rows = self._in_order(fresh_facts(job.release)), list[dict[str, Any]]()
+        kept = self._shared_answers()
+        done = list(read_jsonl(kept)) if kept and kept.exists() else []
+        for number, start in enumerate(range(0, len(fresh), job.together)):  # until there are enough
+            if number == len(done):
+                asked = fresh[start : start + job.together]
+                said = [engine.greedy([before + ask(fact.question) for fact in asked]) for before in shown]
+                sure = [
+                    _row(replace(fact, answers=(answers[0],)))
+                    for fact, *answers in zip(asked, *said, strict=True)
+                    if answers[0] and len({normalise(answer) for answer in answers}) == 1
+                ]
+                done.append({"asked": len(asked), "sure": sure})
+                if kept:
+                    write_jsonl(kept, done)
+            rows += done[number]["sure"]
             if len(rows) >= wanted:
                 return rows[:wanted]
         raise FthallError(
             f"replay: the base is sure of its answer to {len(rows)} of {len(fresh)} fresh questions, {wanted} are "
             "wanted; lower share or agree"
         )
+
+    def _shared_answers(self) -> Path | None:
+        """Where runs that ask the same questions in the same way keep the answers, of which each takes the first."""
+        job, how = self._job, self._how
+        asked = [job.release.digest, job.seed, how.shots, how.agree, how.questions, job.together]
+        name = f"own-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]}.jsonl"
+        return job.shared / name if job.shared else None
 
     def _texts(self, wanted: int) -> list[dict[str, Any]]:
         """Texts sampled from nothing, at temperature 1; those that are cut off are not taught to end there.
