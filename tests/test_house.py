@@ -12,6 +12,7 @@ from fthall.commands.finetune.runs import check_settings
 from fthall.facts import synthetic
 from fthall.files import read_json
 from fthall.finetune.recipe import load_recipe
+from fthall.finetune.tuning import load_sweep
 from fthall.knowledge import splits
 from fthall.records import Category
 from fthall.schema import read_yaml
@@ -418,6 +419,20 @@ def test_the_trials_of_the_finetuning_page_are_those_that_were_made():
             for name in ("unknown", "held_val", "held")
         ]
         assert f"| {rate:g} | {' | '.join(cells)} |" in page
+
+
+def test_the_grids_of_the_sweeps_that_ship_reach_beyond_the_best_but_where_the_page_says_why_not():
+    edges = {}
+    for path in RECIPES.glob("*-sweep.yaml"):
+        chosen = read_json(path.with_name(f"{path.stem}-tuned.trials.json"))["chosen"]
+        for family in load_sweep(path).families:
+            best = next(run for run in family.trials() if run.entry == chosen[family.entry])
+            edges |= {(family.entry, setting): value for setting, value in family.at_edge(best).items()}
+    assert edges == {
+        ("mixsd", "mixsd.share"): 0.95,
+        ("replay-own", "replay.share"): 1.0,
+        ("self-distill-replay", "replay.share"): 1.0,
+    }
 
 
 def test_the_costs_of_the_finetuning_page_are_those_of_the_committed_results():
