@@ -171,7 +171,7 @@ def test_a_coin_by_hand() -> None:
 
 
 def test_the_committed_results_are_looked_at(tmp_path: Path) -> None:
-    """Self-distillation as tuned is the default one: the sweep chose its settings, and that is said."""
+    """Self-distillation as tuned is the default one, for the sweep chose its settings; relabelling has one answer."""
     from fthall import submissions
     from fthall.submissions.find import each, find
 
@@ -184,4 +184,6 @@ def test_the_committed_results_are_looked_at(tmp_path: Path) -> None:
     assert {slug.rsplit("-seed", 1)[0] for slug, said in found.items() if said} == {
         "self-distill",
         "self-distill-tuned",
+        "relabel",
     }
+    assert found["relabel-seed0"] == ("answers 'i dont know' to 540 of 540 questions of unknown",)
